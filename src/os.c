@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.c: system calls.  Owns what was learnt about the kernel (page size, which calls it refuses), all
+ * of it written with the same value by whoever comes first.  Called by every module above.
+ */
+#include "os.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef PIDFD_SELF /* Linux 6.14: the calling thread's process without a file descriptor */
+#define PIDFD_SELF (-10000)
+#define PIDFD_SELF_THREAD_GROUP (-20000)
+#else
+#define PIDFD_SELF_THREAD_GROUP PIDFD_SELF_PROCESS
+#endif
+
+#define NS_PER_S 1000000000u
+
+/* What the kernel refused once is not asked for again. */
+static struct {
+	_Atomic(size_t) page_bytes;
+	_Atomic(bool) no_populate;
+	_Atomic(bool) no_batch_purge;
+	_Atomic(uintptr_t) next_hint; /* where the next aligned mapping probably fits */
+	_Atomic(int) huge_pages;      /* 0: not read yet, 1: always, 2: otherwise */
+} os;
+
+size_t pa_os_page_bytes(void)
+{
+	size_t bytes = pa_load_relaxed(&os.page_bytes);
+
+	if (PA_UNLIKELY(bytes == 0)) {
+		bytes = getauxval(AT_PAGESZ);
+		if (!pa_is_power_of_two(bytes))
+			bytes = 4096;
+		pa_store_relaxed(&os.page_bytes, bytes);
+	}
+	return bytes;
+}
+
+static void *map_at(void *hint, size_t bytes, int flags)
+{
+	void *p = mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/*
+ * Aligned mappings are laid below each other, where the kernel would put the next one anyway, so that
+ * they join to one VMA and cost one system call.  Where the place is taken, map more and trim.
+ */
+void *pa_os_map(size_t bytes, size_t align)
+{
+	if (align <= pa_os_page_bytes())
+		return map_at(NULL, bytes, 0);
+
+	uintptr_t hint = pa_load_relaxed(&os.next_hint);
+	if (hint > bytes) {
+		hint = pa_round_down(hint - bytes, align);
+		char *p = map_at((void *)hint, bytes, MAP_FIXED_NOREPLACE);
+		if (p && (uintptr_t)p == hint) {
+			pa_store_relaxed(&os.next_hint, hint);
+			return p;
+		}
+		if (p) /* a kernel older than 4.17 takes the flag for a mere hint */
+			munmap(p, bytes);
+	}
+
+	size_t room = bytes + align - pa_os_page_bytes();
+	if (room < bytes)
+		return NULL;
+	char *start = map_at(NULL, room, 0);
+	if (!start)
+		return NULL;
+	char *p = (char *)pa_round_up((uintptr_t)start, align);
+	size_t before = (size_t)(p - start);
+	size_t after = room - before - bytes;
+	if (before)
+		munmap(start, before);
+	if (after)
+		munmap(p + bytes, after);
+	pa_store_relaxed(&os.next_hint, (uintptr_t)p);
+	return p;
+}
+
+void pa_os_unmap(void *start, size_t bytes)
+{
+	int saved = errno;
+
+	if (munmap(start, bytes) != 0) /* a VMA could not be split: at least give the pages back */
+		madvise(start, bytes, MADV_DONTNEED);
+	errno = saved;
+}
+
+void *pa_os_remap(void *start, size_t old_bytes, size_t new_bytes, bool may_move)
+{
+	int saved = errno;
+	void *p = mremap(start, old_bytes, new_bytes, may_move ? MREMAP_MAYMOVE : 0);
+
+	errno = saved;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static size_t purge_one(const struct iovec *run)
+{
+	return madvise(run->iov_base, run->iov_len, MADV_DONTNEED) == 0 ? run->iov_len : 0;
+}
+
+size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls)
+{
+	int saved = errno;
+	size_t page = pa_os_page_bytes();
+	struct iovec whole[PA_OS_PURGE_MAX];
+	size_t n = 0, asked = 0, purged = 0;
+
+	for (size_t i = 0; i < count && n < PA_OS_PURGE_MAX; i++) {
+		uintptr_t from = pa_round_up((uintptr_t)runs[i].start, page);
+		uintptr_t to = pa_round_down((uintptr_t)runs[i].start + runs[i].bytes, page);
+		if (from >= to)
+			continue;
+		whole[n].iov_base = (void *)from;
+		whole[n].iov_len = to - from;
+		asked += to - from;
+		n++;
+	}
+	if (n > 1 && !pa_load_relaxed(&os.no_batch_purge)) {
+		long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, whole, n,
+				    MADV_DONTNEED, 0);
+		++*calls;
+		if (done < 0)
+			pa_store_relaxed(&os.no_batch_purge, true);
+		else
+			purged = (size_t)done;
+	}
+	/* What one call for all did not reach (it may end early) is asked for one by one. */
+	size_t skip = purged;
+	for (size_t i = 0; purged < asked && i < n; i++) {
+		if (skip >= whole[i].iov_len) {
+			skip -= whole[i].iov_len;
+			continue;
+		}
+		purged += purge_one(&whole[i]) - skip;
+		skip = 0;
+		++*calls;
+	}
+	errno = saved;
+	return purged;
+}
+
+void pa_os_populate(void *start, size_t bytes)
+{
+	int saved = errno;
+
+	if (pa_load_relaxed(&os.no_populate))
+		return;
+	if (madvise(start, bytes, MADV_POPULATE_WRITE) != 0 && errno == EINVAL)
+		pa_store_relaxed(&os.no_populate, true);
+	errno = saved;
+}
+
+void pa_os_no_huge_pages(void *start, size_t bytes)
+{
+	int saved = errno;
+	int state = pa_load_relaxed(&os.huge_pages);
+
+	if (state == 0) {
+		char text[64];
+		size_t n = pa_os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text,
+					   sizeof text);
+		state = n >= 8 && memcmp(text, "[always]", 8) == 0 ? 1 : 2;
+		pa_store_relaxed(&os.huge_pages, state);
+	}
+	if (state == 1)
+		madvise(start, bytes, MADV_NOHUGEPAGE);
+	errno = saved;
+}
+
+bool pa_os_wipe_on_fork(void *start, size_t bytes)
+{
+	int saved = errno;
+	bool done = madvise(start, bytes, MADV_WIPEONFORK) == 0;
+
+	errno = saved;
+	return done;
+}
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec t;
+
+	if (clock_gettime(id, &t) != 0)
+		return 0;
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+uint64_t pa_os_clock_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t pa_os_cpu_ns(void)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+void pa_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+	errno = saved;
+}
+
+void pa_os_futex_wake(_Atomic(uint32_t) *word, int count)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+	errno = saved;
+}
+
+int pa_os_process_id(void)
+{
+	return (int)getpid();
+}
+
+void pa_os_write(int fd, const char *text, size_t bytes)
+{
+	int saved = errno;
+
+	while (bytes > 0) {
+		ssize_t n = write(fd, text, bytes);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		text += n;
+		bytes -= (size_t)n;
+	}
+	errno = saved;
+}
+
+int pa_os_create(const char *path)
+{
+	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+}
+
+void pa_os_close(int fd)
+{
+	close(fd);
+}
+
+size_t pa_os_read_file(const char *path, char *buffer, size_t bytes)
+{
+	int saved = errno;
+	size_t total = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		for (;;) {
+			ssize_t n = read(fd, buffer + total, bytes - total);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n <= 0)
+				break;
+			total += (size_t)n;
+		}
+		close(fd);
+	}
+	errno = saved;
+	return total;
+}
