@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.c: mutexes of three states on a futex.  Owns the table of locks and, in debug builds, each
+ * thread's set of held ranks.
+ *
+ * Invariants:
+ *   1. A thread that sleeps has set the state to CONTENDED after it last saw it held.
+ *   2. Who releases a CONTENDED lock wakes one sleeper; who wakes takes the lock as CONTENDED, since
+ *      it cannot know whether others still sleep.
+ *   3. The ranks a thread holds are all lower than the one it acquires by pa_lock.
+ */
+#include "lock.h"
+
+#include "atomic.h"
+#include "os.h"
+
+enum { FREE, HELD, CONTENDED };
+
+#define SPINS 100
+
+struct lock {
+	_Alignas(PA_CACHE_LINE) _Atomic(uint32_t) state; /* [atomic] */
+};
+
+static struct lock locks[PA_LOCK_COUNT];
+
+#ifdef PA_DEBUG
+static _Thread_local unsigned held __attribute__((tls_model("initial-exec")));
+
+#define CHECK_ORDER(rank) PA_ASSERT(held >> (rank) == 0, "locks are acquired in ascending rank")
+#define CHECK_HELD(rank) PA_ASSERT((held >> (rank)) & 1, "only the holder releases a lock")
+#define NOTE_ACQUIRED(rank) (held |= 1u << (rank))
+#define NOTE_RELEASED(rank) (held &= ~(1u << (rank)))
+#define NOTE_ALL_RELEASED() (held = 0)
+#else
+#define CHECK_ORDER(rank) ((void)0)
+#define CHECK_HELD(rank) ((void)0)
+#define NOTE_ACQUIRED(rank) ((void)0)
+#define NOTE_RELEASED(rank) ((void)0)
+#define NOTE_ALL_RELEASED() ((void)0)
+#endif
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Acquires pair with the release in pa_unlock. */
+static bool take_free(struct lock *lock)
+{
+	uint32_t state = FREE;
+
+	return pa_cas_acquire(&lock->state, &state, HELD);
+}
+
+static PA_COLD void acquire_slow(struct lock *lock)
+{
+	for (int i = 0; i < SPINS; i++) {
+		uint32_t state = pa_load_relaxed(&lock->state);
+		if (state == FREE && take_free(lock))
+			return;
+		if (state == CONTENDED) /* others sleep already: the wait is long */
+			break;
+		pause_briefly();
+	}
+	while (pa_exchange_acquire(&lock->state, CONTENDED) != FREE)
+		pa_os_futex_wait(&lock->state, CONTENDED);
+}
+
+void pa_lock(enum pa_lock_rank rank)
+{
+	CHECK_ORDER(rank);
+	if (!take_free(&locks[rank]))
+		acquire_slow(&locks[rank]);
+	NOTE_ACQUIRED(rank);
+}
+
+bool pa_lock_try(enum pa_lock_rank rank)
+{
+	if (!take_free(&locks[rank]))
+		return false;
+	NOTE_ACQUIRED(rank);
+	return true;
+}
+
+void pa_unlock(enum pa_lock_rank rank)
+{
+	struct lock *lock = &locks[rank];
+
+	CHECK_HELD(rank);
+	NOTE_RELEASED(rank);
+	if (pa_exchange_release(&lock->state, FREE) == CONTENDED)
+		pa_os_futex_wake(&lock->state, 1);
+}
+
+void pa_lock_all(void)
+{
+	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
+		pa_lock(rank);
+}
+
+void pa_unlock_all(void)
+{
+	for (unsigned rank = PA_LOCK_COUNT; rank-- > 0;)
+		pa_unlock(rank);
+}
+
+void pa_lock_reset_all(void)
+{
+	NOTE_ALL_RELEASED();
+	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
+		pa_store_relaxed(&locks[rank].state, FREE);
+}
