@@ -28,11 +28,8 @@
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
-#ifndef PIDFD_SELF /* Linux 6.14: the calling thread's process without a file descriptor */
-#define PIDFD_SELF (-10000)
-#define PIDFD_SELF_THREAD_GROUP (-20000)
-#else
-#define PIDFD_SELF_THREAD_GROUP PIDFD_SELF_PROCESS
+#ifndef PIDFD_SELF_THREAD /* the caller itself; no descriptor that a child would inherit */
+#define PIDFD_SELF_THREAD (-10000)
 #endif
 
 #define NS_PER_S 1000000000u
@@ -145,7 +142,7 @@ size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls)
 		n++;
 	}
 	if (n > 1 && !pa_load_relaxed(&os.no_batch_purge)) {
-		long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, whole, n,
+		long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, whole, n,
 				    MADV_DONTNEED, 0);
 		++*calls;
 		if (done < 0)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arena.c: slots and units of one arena.  Owns nothing; the heap that owns the arena calls.
+ */
+#include "arena.h"
+
+#include <string.h>
+
+#define WORD_BITS 64u
+
+void pa_arena_init(struct pa_arena *arena, struct pa_heap *heap)
+{
+	uint32_t registry_index = arena->registry_index;
+
+	memset(arena, 0, offsetof(struct pa_arena, pools));
+	arena->heap = heap;
+	arena->free_slots = PA_ARENA_ALL_FREE;
+	arena->registry_index = registry_index;
+}
+
+uint64_t pa_units_get(const uint64_t *bitmap, unsigned first, unsigned count)
+{
+	unsigned word = first / WORD_BITS, shift = first % WORD_BITS;
+	uint64_t bits = bitmap[word] >> shift;
+
+	if (shift + count > WORD_BITS)
+		bits |= bitmap[word + 1] << (WORD_BITS - shift);
+	return bits & pa_bit_range(0, count);
+}
+
+void pa_units_set(uint64_t *bitmap, unsigned first, uint64_t bits)
+{
+	unsigned word = first / WORD_BITS, shift = first % WORD_BITS;
+
+	bitmap[word] |= bits << shift;
+	if (shift && bits >> (WORD_BITS - shift))
+		bitmap[word + 1] |= bits >> (WORD_BITS - shift);
+}
+
+void pa_units_clear(uint64_t *bitmap, unsigned first, uint64_t bits)
+{
+	unsigned word = first / WORD_BITS, shift = first % WORD_BITS;
+
+	bitmap[word] &= ~(bits << shift);
+	if (shift && bits >> (WORD_BITS - shift))
+		bitmap[word + 1] &= ~(bits >> (WORD_BITS - shift));
+}
+
+/* One bit for each group of four, pressed together: the bit of a group is that of its slot. */
+static uint64_t any_of_four(uint64_t w)
+{
+	_Static_assert(PA_SLOT_UNITS == 4, "a slot has four units");
+	w |= w >> 1;
+	w |= w >> 2;
+	w &= UINT64_C(0x1111111111111111);
+	w = (w | w >> 3) & UINT64_C(0x0303030303030303);
+	w = (w | w >> 6) & UINT64_C(0x000f000f000f000f);
+	w = (w | w >> 12) & UINT64_C(0x000000ff000000ff);
+	return (w | w >> 24) & UINT64_C(0xffff);
+}
+
+uint64_t pa_arena_touched_slots(const struct pa_arena *arena)
+{
+	uint64_t slots = 0;
+
+	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
+		slots |= any_of_four(arena->touched[i]) << (i * 16);
+	return slots;
+}
+
+/* The bits at which a run of count set bits begins. */
+static uint64_t run_starts(uint64_t bits, unsigned count)
+{
+	while (count > 1) {
+		unsigned half = count / 2;
+		bits &= bits >> half;
+		count -= half;
+	}
+	return bits;
+}
+
+unsigned pa_arena_find(const struct pa_arena *arena, unsigned count)
+{
+	uint64_t starts = run_starts(arena->free_slots, count);
+
+	if (!starts)
+		return 0;
+	if (arena->dirty_units > 0) {
+		uint64_t dirty = starts & pa_arena_touched_slots(arena);
+		if (dirty)
+			return pa_lowest_bit(dirty);
+	}
+	return pa_lowest_bit(starts);
+}
+
+static unsigned touched_units(const struct pa_arena *arena, unsigned slot, unsigned count)
+{
+	unsigned first = pa_arena_first_unit(slot), units = count * (unsigned)PA_SLOT_UNITS;
+	unsigned touched = 0;
+
+	for (unsigned i = 0; i < units; i += WORD_BITS)
+		touched += pa_count_bits(pa_units_get(arena->touched, first + i,
+						      (unsigned)pa_min(units - i, WORD_BITS)));
+	return touched;
+}
+
+void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count)
+{
+	uint64_t slots = pa_bit_range(first, count);
+
+	PA_ASSERT((arena->free_slots & slots) == slots, "A1: only free slots are taken");
+	arena->free_slots &= ~slots;
+	arena->dirty_units -= (uint16_t)touched_units(arena, first, count);
+}
+
+void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count)
+{
+	uint64_t slots = pa_bit_range(first, count);
+
+	PA_ASSERT(!(arena->free_slots & slots), "A1: a slot becomes free once");
+	for (unsigned slot = first; slot < first + count; slot++) {
+		struct pa_pool *pool = &arena->pools[slot];
+		pa_store_relaxed(&pool->owner, 0);
+		pool->back = 0;
+		pool->state = PA_POOL_FREE;
+	}
+	arena->free_slots |= slots;
+	arena->dirty_units += (uint16_t)touched_units(arena, first, count);
+}
+
+unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count, unsigned *fresh)
+{
+	unsigned refaults = 0;
+
+	*fresh = 0;
+	while (count > 0) {
+		unsigned n = (unsigned)pa_min(count, WORD_BITS);
+		uint64_t all = pa_bit_range(0, n);
+		uint64_t purged = pa_units_get(arena->purged, first, n);
+		*fresh += n - pa_count_bits(pa_units_get(arena->touched, first, n));
+		refaults += pa_count_bits(purged);
+		pa_units_clear(arena->purged, first, purged);
+		pa_units_set(arena->touched, first, all);
+		first += n;
+		count -= n;
+	}
+	return refaults;
+}
+
+void pa_arena_check(struct pa_arena *arena)
+{
+	unsigned dead = 0;
+
+	PA_ASSERT((arena->free_slots & ~PA_ARENA_ALL_FREE) == 0, "only usable slots are free");
+	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
+		PA_ASSERT(!(arena->touched[i] & arena->purged[i]), "A2: no unit is in both");
+	unsigned dirty = 0;
+	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+		struct pa_pool *pool = &arena->pools[slot];
+		if (arena->free_slots >> slot & 1) {
+			PA_ASSERT(pa_load_relaxed(&pool->owner) == 0, "A1: a free slot has no owner");
+			dirty += touched_units(arena, slot, 1);
+			slot++;
+			continue;
+		}
+		PA_ASSERT(pool->slots > 0 && pool->back == 0, "a pool begins where another ended");
+		if (pool->state != PA_POOL_RUN) {
+			uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
+			uint64_t touched = pa_units_get(arena->touched, pa_arena_first_unit(slot), 16);
+			PA_ASSERT((present & ~touched) == 0, "present units are touched");
+			(void)present, (void)touched;
+			pa_pool_check(pool, pa_arena_slot_start(arena, slot));
+		}
+		dead += pool->dead_units;
+		slot += pool->slots;
+	}
+	PA_ASSERT(dirty == arena->dirty_units, "A3: dirty_units counts the touched units of free slots");
+	PA_ASSERT(dead == arena->dead_units, "dead_units is the sum over the pools");
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arena.h: one arena: an aligned MiB of address space.  Its first page is the header: these fields,
+ * then the records of its pools, one for each slot.  Only the owning heap changes it.  Called by
+ * manager.c, heap.c and sweep.c.
+ *
+ *   A1  Slot s is free exactly if bit s of free_slots is set; its record then has owner 0.
+ *   A2  touched has a bit for each unit that may be resident, purged for each that was given back and
+ *       not touched since.  No unit is in both.
+ *   A3  dirty_units counts the touched units of free slots.
+ */
+#ifndef PA_ARENA_H
+#define PA_ARENA_H
+
+#include "pool.h"
+
+struct pa_heap;
+
+/* The header takes slot 0.  As many slots follow as one page has room for records. */
+#define PA_ARENA_FIRST 1u
+#define PA_ARENA_LAST 61u
+#define PA_ARENA_USABLE (PA_ARENA_LAST - PA_ARENA_FIRST + 1)
+#define PA_ARENA_ALL_FREE (((UINT64_C(1) << PA_ARENA_USABLE) - 1) << PA_ARENA_FIRST)
+#define PA_UNIT_WORDS (PA_ARENA_UNITS / 64)
+
+struct pa_arena {
+	struct pa_heap *heap;            /* [lock: manager] constant while a heap owns the arena */
+	uint64_t free_slots;             /* [owner] A1 */
+	uint64_t touched[PA_UNIT_WORDS]; /* [owner] A2 */
+	uint64_t purged[PA_UNIT_WORDS];  /* [owner] A2 */
+	struct pa_arena *previous;       /* [owner] arenas with as many free slots; or the manager's cache */
+	struct pa_arena *next;
+	struct pa_arena *queue_previous; /* [owner] arenas that wait for a sweep */
+	struct pa_arena *queue_next;
+	uint32_t purged_at_ms;   /* [owner] when a part of it was purged last */
+	uint32_t registry_index; /* [lock: manager] place in the manager's list of all arenas */
+	uint16_t dirty_units;    /* [owner] A3 */
+	uint16_t dead_units;     /* [owner] sum of its pools' dead_units */
+	bool is_queued;          /* [owner] */
+	uint8_t reserved[3];
+	struct pa_pool pools[PA_ARENA_LAST + 1]; /* that of slot 0 stays zero */
+};
+
+_Static_assert(sizeof(struct pa_arena) <= PA_UNIT_BYTES, "the header is one page");
+
+PA_INLINE struct pa_arena *pa_arena_of(const void *p)
+{
+	return (struct pa_arena *)((uintptr_t)p & ~(PA_ARENA_BYTES - 1));
+}
+
+PA_INLINE unsigned pa_arena_slot(const struct pa_pool *pool)
+{
+	return (unsigned)(pool - pa_arena_of(pool)->pools);
+}
+
+PA_INLINE char *pa_arena_slot_start(struct pa_arena *arena, unsigned slot)
+{
+	return (char *)arena + ((size_t)slot << PA_SLOT_SHIFT);
+}
+
+PA_INLINE char *pa_arena_pool_start(const struct pa_pool *pool)
+{
+	return pa_arena_slot_start(pa_arena_of(pool), pa_arena_slot(pool));
+}
+
+PA_INLINE unsigned pa_arena_first_unit(unsigned slot)
+{
+	return slot * (unsigned)PA_SLOT_UNITS;
+}
+
+PA_INLINE unsigned pa_arena_free_count(const struct pa_arena *arena)
+{
+	return pa_count_bits(arena->free_slots);
+}
+
+/* Begin an arena on fresh or cached memory: all slots free. */
+void pa_arena_init(struct pa_arena *arena, struct pa_heap *heap);
+
+/* count bits of a unit bitmap, from bit first on; count <= 64. */
+uint64_t pa_units_get(const uint64_t *bitmap, unsigned first, unsigned count);
+void pa_units_set(uint64_t *bitmap, unsigned first, uint64_t bits);
+void pa_units_clear(uint64_t *bitmap, unsigned first, uint64_t bits);
+
+/* The slots with any touched unit, a bit each. */
+uint64_t pa_arena_touched_slots(const struct pa_arena *arena);
+
+/* The first of count free slots in a row, those with touched units preferred; 0 when there are none. */
+unsigned pa_arena_find(const struct pa_arena *arena, unsigned count);
+
+/* Take count free slots from first on out of the free ones; or put them back, their records cleared. */
+void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count);
+void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count);
+
+/*
+ * Note that count units from first on are about to be touched.  Returns how many of them had been
+ * purged; *fresh tells how many were not resident.
+ */
+unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count, unsigned *fresh);
+
+/* Assert A1 to A3 and the pools' invariants. */
+void pa_arena_check(struct pa_arena *arena);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.c: blocks and units of one pool.  Owns nothing; the caller owns the pool.
+ */
+#include "pool.h"
+
+#define BLOCKS_MAX (PA_SLOT_BYTES / PA_ALIGN)
+#define WORD_BITS 64
+
+static uint16_t unit_range(size_t first_byte, size_t last_byte)
+{
+	unsigned first = (unsigned)(first_byte >> PA_UNIT_SHIFT);
+	unsigned last = (unsigned)(last_byte >> PA_UNIT_SHIFT);
+
+	return (uint16_t)pa_bit_range(first, last - first + 1);
+}
+
+/* The units that a block touches. */
+static uint16_t block_units(const struct pa_class *class, unsigned block)
+{
+	size_t first = (size_t)block * class->block_bytes;
+
+	return unit_range(first, first + class->block_bytes - 1);
+}
+
+static unsigned first_block_of_unit(const struct pa_class *class, unsigned unit)
+{
+	return pa_class_block_index(class->reciprocal, unit << PA_UNIT_SHIFT);
+}
+
+static unsigned last_block_of_unit(const struct pa_class *class, unsigned unit)
+{
+	unsigned last = pa_class_block_index(class->reciprocal, ((unit + 1) << PA_UNIT_SHIFT) - 1);
+
+	return last < class->blocks ? last : class->blocks - 1u;
+}
+
+uint16_t pa_pool_units(unsigned class_index)
+{
+	const struct pa_class *class = &pa_classes[class_index];
+
+	return unit_range(0, (size_t)class->blocks * class->block_bytes - 1);
+}
+
+void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner)
+{
+	const struct pa_class *class = &pa_classes[class_index];
+
+	*pool = (struct pa_pool){
+		.watermark = PA_NO_WATERMARK,
+		.reciprocal = class->reciprocal,
+		.absent = pa_pool_units(class_index),
+		.class_index = (uint8_t)class_index,
+		.slots = class->slots,
+		.state = PA_POOL_FREE,
+	};
+	pa_store_relaxed(&pool->owner, owner);
+}
+
+uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit)
+{
+	const struct pa_class *class = &pa_classes[pool->class_index];
+
+	return block_units(class, first_block_of_unit(class, unit)) & pool->absent;
+}
+
+void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
+{
+	const struct pa_class *class = &pa_classes[pool->class_index];
+	unsigned first = first_block_of_unit(class, pa_lowest_bit(units));
+	unsigned last = last_block_of_unit(class, pa_highest_bit(units));
+
+	PA_ASSERT((pool->absent & units) == units, "only absent units are carved");
+	pool->absent &= (uint16_t)~units;
+	/* The blocks at both ends may reach into units that stay absent; those between do not. */
+	if (block_units(class, first) & pool->absent)
+		first++;
+	if (last >= first && (block_units(class, last) & pool->absent)) {
+		if (last == 0)
+			return;
+		last--;
+	}
+	if (first > last)
+		return;
+
+	uintptr_t key = pa_pool_key(pool);
+	char *p = start + (size_t)last * class->block_bytes;
+	struct pa_block *next = pool->list;
+	for (unsigned n = last - first + 1; n > 0; n--, p -= class->block_bytes) {
+		struct pa_block *block = (struct pa_block *)p;
+		block->next = next;
+		block->key = key;
+		next = block;
+	}
+	pool->list = next;
+}
+
+static void set_bit(uint64_t *bits, unsigned i)
+{
+	bits[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
+}
+
+static bool has_bit(const uint64_t *bits, unsigned i)
+{
+	return bits[i / WORD_BITS] >> i % WORD_BITS & 1;
+}
+
+static bool has_all_bits(const uint64_t *bits, unsigned first, unsigned last)
+{
+	while (first <= last) {
+		unsigned shift = first % WORD_BITS;
+		unsigned count = (unsigned)pa_min(WORD_BITS - shift, last - first + 1);
+		uint64_t want = pa_bit_range(shift, count);
+		if ((bits[first / WORD_BITS] & want) != want)
+			return false;
+		first += count;
+	}
+	return true;
+}
+
+static bool is_dead(const struct pa_pool *pool, const struct pa_class *class, const uint64_t *listed,
+		    unsigned unit)
+{
+	unsigned first = first_block_of_unit(class, unit);
+	unsigned last = last_block_of_unit(class, unit);
+
+	/* By P1 and P3, a block that touches an absent unit is free. */
+	if (!has_bit(listed, first) && (block_units(class, first) & pool->absent))
+		first++;
+	if (last >= first && !has_bit(listed, last) && (block_units(class, last) & pool->absent))
+		last--;
+	return has_all_bits(listed, first, last);
+}
+
+static unsigned index_of(const struct pa_class *class, const char *start, const void *block)
+{
+	return pa_class_block_index(class->reciprocal, (uint32_t)((const char *)block - start));
+}
+
+uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
+{
+	const struct pa_class *class = &pa_classes[pool->class_index];
+	uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
+	uint16_t dead = 0;
+
+	if (pool->used == 0) {
+		pool->list = NULL;
+		pool->absent |= present;
+		return present;
+	}
+
+	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
+	for (struct pa_block *b = pool->list; b; b = b->next)
+		set_bit(listed, index_of(class, start, b));
+	for (uint16_t rest = present; rest; rest &= (uint16_t)(rest - 1)) {
+		unsigned unit = pa_lowest_bit(rest);
+		if (is_dead(pool, class, listed, unit))
+			dead |= (uint16_t)(1u << unit);
+	}
+	if (!dead)
+		return 0;
+
+	pool->absent |= dead;
+	struct pa_block **link = &pool->list;
+	for (struct pa_block *b = pool->list; b; b = b->next) {
+		if (block_units(class, index_of(class, start, b)) & dead)
+			continue;
+		*link = b;
+		link = &b->next;
+	}
+	*link = NULL;
+	return dead;
+}
+
+/*
+ * With n live blocks thrown at r units at random, r * (1 - 1/r)^n units are dead.  The parabola
+ * through r at n = 0 and 0 at n = 2 r is close enough and needs no table.  A live block of several
+ * units holds that many.
+ */
+unsigned pa_pool_expect_dead(const struct pa_pool *pool)
+{
+	const struct pa_class *class = &pa_classes[pool->class_index];
+	unsigned present = pa_count_bits(pa_pool_units(pool->class_index) & (uint16_t)~pool->absent);
+	unsigned weight = 1 + (class->block_bytes - 1) / (unsigned)PA_UNIT_BYTES;
+	unsigned held = (unsigned)pool->used * weight;
+
+	if (present == 0 || held >= 2 * present)
+		return 0;
+	return (2 * present - held) * (2 * present - held) / (4 * present);
+}
+
+bool pa_pool_is_listed(const struct pa_pool *pool, const void *block)
+{
+	for (const struct pa_block *b = pool->list; b; b = b->next)
+		if (b == block)
+			return true;
+	return false;
+}
+
+unsigned pa_pool_check(const struct pa_pool *pool, const char *start)
+{
+	const struct pa_class *class = &pa_classes[pool->class_index];
+	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
+	unsigned count = 0, unlisted = 0;
+
+	for (const struct pa_block *b = pool->list; b; b = b->next) {
+		uint32_t offset = (uint32_t)((const char *)b - start);
+		unsigned block = index_of(class, start, b);
+		PA_ASSERT(pa_class_is_block_start(pool->reciprocal, offset),
+			  "listed blocks begin where blocks begin");
+		PA_ASSERT(block < class->blocks, "listed blocks lie in their pool");
+		PA_ASSERT(!has_bit(listed, block), "a block is listed once");
+		PA_ASSERT(!(block_units(class, block) & pool->absent), "P1: listed blocks are present");
+		set_bit(listed, block);
+		count++;
+		(void)offset;
+	}
+	for (unsigned block = 0; block < class->blocks; block++)
+		unlisted += (block_units(class, block) & pool->absent) != 0;
+	PA_ASSERT((unsigned)pool->used + count + unlisted == class->blocks,
+		  "P1, P2: every block is live, listed or touches an absent unit");
+	return count;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.h: one pool: the record of a run of slots that is cut into blocks of one size class.
+ * The record is one cache line in its arena's header, out of reach of the blocks.  Only the owning
+ * heap changes it, but for the remote list.  Called by arena.c, heap.c and sweep.c.
+ *
+ * A block is live, listed or unlisted.  A unit of the pool is present or absent.
+ *   P1  A block is listed exactly if it is free and touches no absent unit.
+ *   P2  used counts the live blocks, those on the remote list included.
+ *   P3  A live block touches no absent unit.
+ * A new pool is absent as a whole; carving a unit and taking it up again after it was purged are the
+ * same act.
+ */
+#ifndef PA_POOL_H
+#define PA_POOL_H
+
+#include "atomic.h"
+#include "base.h"
+#include "sizeclass.h"
+
+/* A free block.  The key tells a second free of it from a first one of a live block. */
+struct pa_block {
+	struct pa_block *next;
+	uintptr_t key;
+};
+
+enum pa_pool_state {
+	PA_POOL_FREE = 0, /* no pool: a free slot, or the tail of a pool of several */
+	PA_POOL_CURRENT,  /* the heap allocates from it */
+	PA_POOL_PARTIAL,  /* has listed blocks; in the bucket of its fullness */
+	PA_POOL_CARVABLE, /* has absent units; what else is free in it is too little to matter */
+	PA_POOL_FULL,     /* nothing absent, and too little free to matter */
+	PA_POOL_RUN,      /* a medium object */
+};
+
+#define PA_NO_WATERMARK INT16_MIN
+
+struct pa_pool {
+	struct pa_block *list;  /* [owner] free blocks */
+	int16_t used;           /* [owner] P2 */
+	int16_t watermark;      /* [owner] a free that brings used down to this is handled by heap.c */
+	uint32_t reciprocal;    /* [const] of the class, see sizeclass.h */
+	_Atomic(uint32_t) owner; /* [owner] id of the heap, 0 for a free slot; read by all */
+	uint16_t absent;        /* [owner] a bit for each unit */
+	uint8_t back;           /* [const] how many records back the pool's first one is */
+	uint8_t class_index;    /* [const] */
+	_Atomic(struct pa_block *) remote; /* [atomic] freed by others, not yet collected */
+	struct pa_pool *remote_next;       /* [atomic] see remote_pools in heap.h */
+	struct pa_pool *previous;          /* [owner] in the list of its state */
+	struct pa_pool *next;
+	uint16_t run_units; /* [owner] of a run: units that the object covers */
+	uint8_t slots;      /* [owner] */
+	uint8_t state;      /* [owner] enum pa_pool_state */
+	uint8_t bucket;     /* [owner] of a partial pool: its fullness */
+	uint8_t dead_units; /* [owner] how many units a sweep would probably find dead */
+	uint16_t reserved;
+};
+
+_Static_assert(sizeof(struct pa_pool) == PA_CACHE_LINE, "a record is one cache line");
+
+PA_INLINE uintptr_t pa_pool_key(const struct pa_pool *pool)
+{
+	return ~(uintptr_t)pool;
+}
+
+/* All units that blocks of the class can touch, as a mask like absent. */
+uint16_t pa_pool_units(unsigned class_index);
+
+/* Begin a pool on a record; all its units are absent. */
+void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner);
+
+/*
+ * The absent units that have to be taken up so that at least one more block is listed, beginning
+ * with unit; pa_pool_carve lists the blocks.  start is the pool's first byte.
+ */
+uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit);
+void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units);
+
+/* Take all blocks out of the list that touch a dead unit; the dead units become absent and are returned. */
+uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start);
+
+/* How many present units are probably dead, by the number of live blocks alone. */
+unsigned pa_pool_expect_dead(const struct pa_pool *pool);
+
+/* Whether the block is in the list. O(free blocks). */
+bool pa_pool_is_listed(const struct pa_pool *pool, const void *block);
+
+/* Assert P1 to P3 as far as they can be seen; returns the number of listed blocks. */
+unsigned pa_pool_check(const struct pa_pool *pool, const char *start);
+
+#endif

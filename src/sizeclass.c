@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sizeclass.c: the table of classes, computed by the preprocessor, constant and shared by all.
+ */
+#include "sizeclass.h"
+
+/*
+ * A pool is one slot while that holds eight blocks, then two, then four: enough blocks that one
+ * straggler does not hold a whole pool for itself, few enough that pools become empty.
+ */
+#define SLOTS(b) ((b) <= PA_SLOT_BYTES / 8 ? 1 : (b) <= PA_SLOT_BYTES / 4 ? 2 : 4)
+#define BLOCKS(b) (SLOTS(b) * PA_SLOT_BYTES / (b))
+#define WAKE(b) (BLOCKS(b) / 16 < 1 ? 1 : BLOCKS(b) / 16 > 8 ? 8 : BLOCKS(b) / 16)
+#define CLASS(b) { (b), (uint32_t)(((UINT64_C(1) << 32) + (b)-1) / (b)), BLOCKS(b), SLOTS(b), WAKE(b) },
+
+#define FOUR(b, step) CLASS(b) CLASS((b) + (step)) CLASS((b) + 2 * (step)) CLASS((b) + 3 * (step))
+#define EIGHT(b, step) FOUR(b, step) FOUR((b) + 4 * (step), step)
+#define DOUBLING(b) EIGHT((b) + (b) / 8, (b) / 8)
+
+const struct pa_class pa_classes[PA_CLASSES + 1] = {
+	CLASS(16) /* requests of no bytes */
+	EIGHT(16, 16) EIGHT(144, 16) EIGHT(272, 16) EIGHT(400, 16)
+	DOUBLING(512) DOUBLING(1024) DOUBLING(2048) DOUBLING(4096) DOUBLING(8192)
+	/* Only offset 0 is the start of a run's one block. */
+	{ .block_bytes = 0, .reciprocal = 1, .blocks = 1, .slots = 0, .wake = 1 },
+};
+
+unsigned pa_class_of_aligned(size_t bytes, size_t align)
+{
+	unsigned class_index = pa_class_of(pa_round_up(pa_max(bytes, 1), align));
+
+	while (pa_classes[class_index].block_bytes & (align - 1))
+		class_index++;
+	return class_index;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sizeclass.h: which block sizes there are, and how pools are cut into them.  Pure arithmetic and one
+ * constant table; no state.
+ *
+ * Class 0 serves requests of no bytes and class c requests of 16 * c bytes up to 512, so that the
+ * fast path finds its class by one shift.  Above, each doubling has eight classes (at most 12.5 %
+ * apart) up to PA_SMALL_MAX.  Requests above that are page runs.
+ */
+#ifndef PA_SIZECLASS_H
+#define PA_SIZECLASS_H
+
+#include "base.h"
+
+#define PA_TINY_MAX 512u /* one class every 16 bytes up to here */
+#define PA_TINY_CLASSES (PA_TINY_MAX / 16 + 1)
+#define PA_DOUBLINGS 5u /* 512 to 16384 */
+#define PA_CLASSES (PA_TINY_CLASSES + 8 * PA_DOUBLINGS)
+#define PA_SMALL_MAX ((size_t)PA_TINY_MAX << PA_DOUBLINGS)
+
+/* The pseudo class of medium objects: one run of slots, one block. */
+#define PA_CLASS_RUN PA_CLASSES
+
+/* Requests up to here are page runs in arenas; larger ones are mappings of their own. */
+#define PA_MEDIUM_MAX (PA_ARENA_BYTES / 4)
+
+struct pa_class {
+	uint32_t block_bytes;
+	uint32_t reciprocal; /* 2^32 / block_bytes, rounded up */
+	uint16_t blocks;     /* blocks of one pool */
+	uint8_t slots;       /* slots of one pool */
+	uint8_t wake;        /* free blocks that make a full pool worth allocating from again */
+};
+
+extern const struct pa_class pa_classes[PA_CLASSES + 1];
+
+PA_INLINE unsigned pa_class_of_tiny(size_t bytes)
+{
+	return (unsigned)((bytes + 15) >> 4);
+}
+
+/* The class of a request above PA_TINY_MAX and up to PA_SMALL_MAX. */
+PA_INLINE unsigned pa_class_of_small(size_t bytes)
+{
+	unsigned high = pa_highest_bit(bytes - 1);
+
+	return PA_TINY_CLASSES + (high - 9) * 8 + (unsigned)((bytes - 1) >> (high - 3) & 7);
+}
+
+PA_INLINE unsigned pa_class_of(size_t bytes)
+{
+	return bytes <= PA_TINY_MAX ? pa_class_of_tiny(bytes) : pa_class_of_small(bytes);
+}
+
+/*
+ * The index of the block that holds an offset into a pool, and whether the offset is a block's start.
+ * Exact for pools up to 64 KiB: the product's error stays below one part in 2^32 / (2^16 * 2^14).
+ */
+PA_INLINE unsigned pa_class_block_index(uint32_t reciprocal, uint32_t offset)
+{
+	return (unsigned)((uint64_t)offset * reciprocal >> 32);
+}
+
+PA_INLINE bool pa_class_is_block_start(uint32_t reciprocal, uint32_t offset)
+{
+	return (uint32_t)(offset * reciprocal) < reciprocal;
+}
+
+/* The smallest class for bytes whose blocks all lie on multiples of align (a power of two). */
+unsigned pa_class_of_aligned(size_t bytes, size_t align);
+
+#endif
