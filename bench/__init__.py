@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Measurement of time and memory: see docs/benchmarks.md."""

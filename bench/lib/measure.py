@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""One run of one workload under one allocator."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from bench.lib import sample
+from bench.lib.allocators import Allocator
+from bench.lib.workloads import Workload, command_line
+
+_ERROR_LINES = 15
+
+
+class RunError(Exception):
+    """A measured program failed; the text ends with what it wrote to standard error."""
+
+
+@dataclass(frozen=True)
+class Python:
+    """An interpreter: the executable itself, not a shim that starts it."""
+
+    path: Path
+    version: str
+    library: Path
+
+    @staticmethod
+    def resolve(command: str) -> Python:
+        """Find the interpreter that command starts."""
+        show = "import os,sys;print(sys.executable,sys.version.split()[0],os.path.dirname(os.__file__),sep='\\n')"
+        try:
+            done = subprocess.run([command, "-c", show], capture_output=True, text=True, check=True)
+            path, version, library = done.stdout.splitlines()
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            raise RunError(f"{command} is not a Python interpreter: {error}") from error
+        return Python(Path(path), version, Path(library))
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: dict[str, str], output: IO[bytes], errors: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program in a session of its own, and leave nothing of it behind."""
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def failure(command: Sequence[str], code: int, errors: str) -> RunError:
+    """The error of a program that ended with this code."""
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    tail = "\n".join(errors.splitlines()[-_ERROR_LINES:])
+    return RunError(f"{' '.join(command)} {how}" + (f":\n{tail}" if tail else ""))
+
+
+def _run(command: Sequence[str], environment: dict[str, str], timeout: float) -> tuple[str, dict[str, float]]:
+    """Standard output of a program, and its wall and processor time, descendants included."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        with running(command, environment, output, errors) as process:
+            try:
+                process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise RunError(f"{' '.join(command)} took more than {timeout:g} s") from None
+        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode != 0:
+            raise failure(command, process.returncode, errors.read().decode(errors="replace"))
+        return output.read().decode(), {
+            "whole_seconds": wall,
+            "whole_cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        }
+
+
+def measure(
+    workload: Workload, allocator: Allocator, python: Python, *, scale: float, idle: float, timeout: float
+) -> dict[str, float]:
+    """Run once.  The figures by name; those that the workload does not know are absent.  Memory is in bytes."""
+    if workload.script is None:
+        with command_line(workload, python.path, python.library, scale) as command:
+            return _measure_command(workload, command, allocator, python, timeout)
+    command = [str(python.path), str(workload.script), "--scale", str(scale), "--idle", str(idle)]
+    output, whole = _run(command, allocator.environment(os.environ, reproducible=True), timeout)
+    try:
+        reported = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise RunError(f"{' '.join(command)} printed no figures: {output!r}") from error
+    whole["whole_seconds"] -= reported["idle_seconds"]
+    figures = {name: value for name, value in reported.items() if isinstance(value, (int, float))}
+    return figures | whole
+
+
+def _measure_command(
+    workload: Workload, command: list[str], allocator: Allocator, python: Python, timeout: float
+) -> dict[str, float]:
+    """Time a whole command, and read its memory in a run of its own.  It never settles."""
+    environment = allocator.environment(os.environ, reproducible=True)
+    if workload.name == "startup":
+        figures = _memory_at_end_of_startup(python, environment, timeout)
+    else:
+        figures = {"peak": _sampled_peak(command, environment, timeout)}
+    hyperfine = shutil.which("hyperfine")
+    if hyperfine is not None:
+        return figures | _hyperfine(hyperfine, workload, command, allocator, timeout)
+    runs = [_run(command, environment, timeout)[1] for _ in range(workload.runs)]
+    for name in runs[0]:
+        figures[name] = statistics.median(run[name] for run in runs)
+    return figures | {"seconds": figures["whole_seconds"]}
+
+
+def _memory_at_end_of_startup(python: Python, environment: dict[str, str], timeout: float) -> dict[str, float]:
+    """Peak and present memory of an interpreter that has started.  It ends too soon to be sampled from outside."""
+    output, _ = _run([str(python.path), "-c", "print(open('/proc/self/status').read())"], environment, timeout)
+    status = dict(line.split(":", 1) for line in output.splitlines() if ":" in line)
+    return {"peak": int(status["VmHWM"].split()[0]) * 1024, "after": int(status["VmRSS"].split()[0]) * 1024}
+
+
+def _sampled_peak(command: list[str], environment: dict[str, str], timeout: float) -> float:
+    """The peak of a command, sampled from outside."""
+    with tempfile.TemporaryFile() as errors, running(command, environment, errors, errors) as process:
+        sampler = sample.Sampler(process.pid)
+        limit = time.monotonic() + timeout
+        while process.poll() is None:
+            if time.monotonic() > limit:
+                raise RunError(f"{' '.join(command)} took more than {timeout:g} s")
+            time.sleep(sampler.sample())
+        if process.returncode != 0:
+            errors.seek(0)
+            raise failure(command, process.returncode, errors.read().decode(errors="replace"))
+        return sampler.peak
+
+
+def _hyperfine(
+    hyperfine: str, workload: Workload, command: list[str], allocator: Allocator, timeout: float
+) -> dict[str, float]:
+    """Time a command by hyperfine.  env(1) sets the preload, so that hyperfine itself runs without."""
+    own = replace(allocator, library=None, variables=()).environment(os.environ, reproducible=True)
+    settings = [f"{name}={value}" for name, value in allocator.settings().items()]
+    options = ["--shell=none", "--warmup=1", f"--runs={workload.runs}", "--style=none"]
+    with tempfile.NamedTemporaryFile(suffix=".json") as result:
+        measured = shlex.join(["env", *settings, *command])
+        _run([hyperfine, *options, f"--export-json={result.name}", measured], own, timeout)
+        times = json.load(result)["results"][0]
+    return {
+        "seconds": times["median"],
+        "user_seconds": times["user"],
+        "system_seconds": times["system"],
+        "whole_seconds": times["median"],
+        "whole_cpu_seconds": times["user"] + times["system"],
+    }

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""bench/run: workloads × allocators, interleaved, and the tables of the result."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from bench.lib import allocators, machine, workloads
+from bench.lib.measure import Python, RunError, measure
+from bench.lib.results import DEFAULT_FIGURES, FIGURES, Results, figure_names
+
+_DESCRIPTION = """\
+Measure time and memory of Python workloads under several allocators, side by side.
+
+Every round runs each workload under each allocator once, in an order that rotates from round to round.
+The tables show stock CPython's medians, and for each other allocator the multiple of stock's; "spread"
+is the largest difference between two rounds of one allocator, so a smaller difference means nothing.
+MB are 2^20 bytes of resident memory.  docs/benchmarks.md explains workloads and figures.
+"""
+
+_EPILOG = """\
+examples:
+  bench/run                                   everything, five rounds (takes a while)
+  bench/run --rounds 1 --scale 0.1            everything, quickly and roughly
+  bench/run pinned churn --allocators stock,pyarena
+  bench/run --lib mine=./libmine.so --csv result.csv
+  bench/run --lib 'keep0=build/.libs/libpyarena.so PYARENA_KEEP_FREE=0'
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    figures = "\n".join(f"  {name:9} {figure.help}" for name, figure in FIGURES.items())
+    made = argparse.ArgumentParser(
+        prog="bench/run",
+        description=_DESCRIPTION,
+        epilog=f"figures:\n{figures}\n\n{_EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("workload", nargs="*", help="workloads to run (default: all; see --list)")
+    made.add_argument("--list", action="store_true", help="list workloads and allocators, and end")
+    made.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds to run (default: 5)")
+    made.add_argument("--scale", type=float, default=1.0, metavar="X", help="size of the work (default: 1)")
+    made.add_argument("--idle", type=float, default=2.0, metavar="S", help='idle seconds before "settled" (default: 2)')
+    made.add_argument("--timeout", type=float, default=600.0, metavar="S", help="longest single run (default: 600)")
+    made.add_argument(
+        "--python",
+        action="append",
+        metavar="PYTHON",
+        help="interpreter to measure; may be given several times (default: python3)",
+    )
+    made.add_argument("--allocators", metavar="A,B,…", help="only these columns (stock is always there)")
+    made.add_argument(
+        "--lib",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="one more column (or another library for a known one): the shared object to preload, with "
+        "PYTHONMALLOC=malloc unless it is a libpyarena. Variables may follow: 'NAME=PATH VARIABLE=VALUE …'",
+    )
+    made.add_argument("--plain", action="store_true", help="also preload the peers without PYTHONMALLOC=malloc")
+    made.add_argument(
+        "--figures",
+        type=figure_names,
+        default=DEFAULT_FIGURES,
+        metavar="F,G,…",
+        help=f"figures to show, or all (default: {','.join(DEFAULT_FIGURES)})",
+    )
+    made.add_argument("--csv", type=Path, metavar="FILE", help="write every single measurement as CSV")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
+    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
+    return made
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _list(columns: list[allocators.Allocator]) -> None:
+    print("workloads:")
+    for workload in workloads.known():
+        print(f"  {workload.name:15} {workload.summary}")
+    print("\nallocators:")
+    for column in columns:
+        settings = " ".join(f"{name}={value}" for name, value in column.settings().items())
+        print(f"  {column.name:15} {settings or 'CPython as it comes'}")
+
+
+def run_all(
+    results: Results,
+    arguments: argparse.Namespace,
+    columns: list[allocators.Allocator],
+    chosen: list[workloads.Workload],
+    pythons: list[Python],
+) -> None:
+    """Measure into results.  A failure is noted there and the rest goes on."""
+    total = arguments.rounds * len(pythons) * len(chosen) * len(columns)
+    done, start = 0, time.monotonic()
+    for number in range(arguments.rounds):
+        turn = number % len(columns)
+        for python in pythons:
+            for workload in chosen:
+                row = workload.name if len(pythons) == 1 else f"{workload.name} {python.version}"
+                for column in columns[turn:] + columns[:turn]:
+                    done += 1
+                    head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number + 1} {row} {column.name}"
+                    try:
+                        figures = measure(
+                            workload,
+                            column,
+                            python,
+                            scale=arguments.scale,
+                            idle=arguments.idle,
+                            timeout=arguments.timeout,
+                        )
+                    except RunError as error:
+                        results.failures.append(f"{row} under {column.name}: {error}")
+                        _say(f"{head}: FAILED\n{error}")
+                        continue
+                    results.add(row, column.name, figures)
+                    _say(f"{head}: {figures['seconds']:.3f} s, peak {figures['peak'] / 2**20:.1f} MB")
+
+
+def main(words: list[str] | None = None) -> int:
+    """The program; returns its exit status."""
+    arguments = parser().parse_args(words)
+    try:
+        added = [allocators.parse_library(text) for text in arguments.lib]
+        wanted = arguments.allocators.split(",") if arguments.allocators else None
+        columns, warnings = allocators.collect(
+            None if wanted is None else [*wanted, *(one.name for one in added)], added, plain=arguments.plain
+        )
+        if arguments.list:
+            _list(columns)
+            return 0
+        chosen = workloads.select(arguments.workload)
+        pythons = [Python.resolve(command) for command in arguments.python or ["python3"]]
+        for column in columns:
+            for python in pythons:
+                allocators.check(column, [str(python.path)])
+    except (allocators.AllocatorError, workloads.WorkloadError, RunError) as error:
+        _say(f"bench/run: {error}")
+        return 2
+    for warning in [*warnings, machine.unrest()]:
+        if warning:
+            _say(f"bench/run: warning: {warning}")
+    facts = machine.describe() | {"rounds": arguments.rounds, "scale": arguments.scale}
+    facts |= {"python": ", ".join(python.version for python in pythons)}
+    results = Results([column.name for column in columns], facts)
+    try:
+        run_all(results, arguments, columns, chosen, pythons)
+    except KeyboardInterrupt:
+        results.failures.append("interrupted; the tables hold what was measured before")
+    print(results.text(arguments.figures))
+    if arguments.csv:
+        results.write_csv(arguments.csv)
+    if arguments.json:
+        results.write_json(arguments.json)
+    if arguments.markdown:
+        arguments.markdown.write_text(results.markdown(arguments.figures), encoding="utf-8")
+    for failure in results.failures:
+        _say(f"bench/run: failed: {failure}")
+    return 1 if results.failures else 0
