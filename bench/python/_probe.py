@@ -110,7 +110,7 @@ class Probe:
         self._seconds = self._user = self._system = 0.0
         self._faults = 0
         self._base = resident_bytes()
-        self._after = self._settled = None
+        self._after = self._settled = 0
         self._extra = {}
 
     @property
@@ -155,7 +155,8 @@ class Probe:
         self._extra[name] = value
 
     def report(self, name):
-        peak = peak_bytes()
+        # The kernel keeps the high-water mark from counters that lag a little behind those of statm.
+        peak = max(peak_bytes(), self._after, self._settled)
         import json
 
         figures = {

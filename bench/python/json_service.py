@@ -40,7 +40,7 @@ def answer(request):
 def main(probe, scale):
     randomness = random.Random(1)
     small = [json.dumps(document(randomness, randomness.randrange(5, 60))) for _ in range(64)]
-    large = [json.dumps(document(randomness, 40_000)) for _ in range(2)]
+    large = [json.dumps(document(randomness, max(100, int(40_000 * scale)))) for _ in range(2)]
     cache = {}
     count = max(16, int(4_000 * scale))
     every = count // 8
