@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""The lists of the build name every source and every test of the tree, and nothing else."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import tree
+
+
+def named(*fragments: str) -> set[str]:
+    """Paths that fragments of Makefile.am name."""
+    text = "\n".join((tree.ROOT / fragment).read_text() for fragment in fragments)
+    text = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
+    return set(re.findall(r"[\w.-]+/[\w./-]+", text))
+
+
+def compare(names: set[str], paths: list[Path], where: str) -> None:
+    tree.report([f"{tree.relative(path)}: not in {where}" for path in paths
+                 if tree.relative(path) not in names])
+
+
+def test_every_source_is_built() -> None:
+    paths = tree.files(lambda path: path.suffix in (".c", ".h", ".def", ".map")
+                       and path.relative_to(tree.ROOT).parts[0] in ("src", "preload"), at_least=30)
+    compare(named("src/src.am"), paths, "src/src.am")
+
+
+def test_every_test_is_run() -> None:
+    paths = tree.files(lambda path: path.relative_to(tree.ROOT).parts[0] == "tests"
+                       and path.name.startswith("test_") and path.suffix in (".c", ".py"),
+                       at_least=20)
+    names = named("tests/tests.am")
+    compare(names | {name + ".c" for name in names}, paths, "tests/tests.am")
+
+
+def test_every_named_file_exists() -> None:
+    names = {name for name in named("src/src.am", "tests/tests.am", "Makefile.am")
+             if name.endswith((".c", ".h", ".def", ".py", ".map"))}
+    assert len(names) >= 40, f"only {len(names)} names found"
+    tree.report([f"{name}: named, but not there" for name in sorted(names)
+                 if not (tree.ROOT / name).is_file()])
+
+
+def test_every_top_file_exists() -> None:
+    tree.report([f"{name}: not there" for name in tree.TOP_FILES
+                 if not (tree.ROOT / name).is_file()])
