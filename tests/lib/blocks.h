@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 /* CALL(free)(p): through a pointer that the compiler must read each time. */
-#define CALL_OF(name) call_##name
+#define CALL_OF(name) opaque_##name
 #define CALL(name) (*CALL_OF(name))
 #define DECLARE_CALL(name) \
 	static __typeof__(&name) volatile __attribute__((unused)) CALL_OF(name) = name
