@@ -30,9 +30,6 @@ void pa_text_clear(struct pa_text *text)
 
 void pa_text_span(struct pa_text *text, const char *start, size_t bytes)
 {
-	if (text->is_cut)
-		return;
-
 	size_t fits = pa_min(bytes, PA_TEXT_MAX - text->length);
 	memcpy(text->bytes + text->length, start, fits);
 	text->length += fits;

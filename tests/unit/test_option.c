@@ -249,6 +249,7 @@ static void test_unknown_names(void **state)
 		{ "PYARENA_SOCPE=all", "PYARENA_SOCPE is not an option; did you mean PYARENA_SCOPE?" },
 		{ "PYARENA_VERBOSITY=1", "PYARENA_VERBOSITY is not an option; did you mean PYARENA_VERBOSE?" },
 		{ "PYARENA_DISABLED=1", "PYARENA_DISABLED is not an option; did you mean PYARENA_DISABLE?" },
+		{ "PYARENA_STAXYZ=1", "PYARENA_STAXYZ is not an option" },
 		{ "PYARENA_XYZZY=1", "PYARENA_XYZZY is not an option" },
 		{ "PYARENA_=1", "PYARENA_ is not an option" },
 		{ "PYARENA_PURGE_DELAY=0", "PYARENA_PURGE_DELAY is not an option" },
