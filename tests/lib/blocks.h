@@ -12,27 +12,30 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
-/* CALL(free)(p): through a pointer that the compiler must read each time. */
+/*
+ * CALL(free)(p): through a pointer that the compiler must read each time, and whose type has none of
+ * the attributes from which it would draw conclusions.
+ */
 #define CALL_OF(name) opaque_##name
 #define CALL(name) (*CALL_OF(name))
-#define DECLARE_CALL(name) \
-	static __typeof__(&name) volatile __attribute__((unused)) CALL_OF(name) = name
+#define DECLARE_CALL(type, name, parameters) \
+	static type(*volatile __attribute__((unused)) CALL_OF(name)) parameters = name
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-DECLARE_CALL(malloc);
-DECLARE_CALL(calloc);
-DECLARE_CALL(realloc);
-DECLARE_CALL(reallocarray);
-DECLARE_CALL(free);
-DECLARE_CALL(aligned_alloc);
-DECLARE_CALL(memalign);
-DECLARE_CALL(posix_memalign);
-DECLARE_CALL(valloc);
-DECLARE_CALL(pvalloc);
-DECLARE_CALL(malloc_usable_size);
-DECLARE_CALL(malloc_trim);
-DECLARE_CALL(mallinfo);
+DECLARE_CALL(void *, malloc, (size_t));
+DECLARE_CALL(void *, calloc, (size_t, size_t));
+DECLARE_CALL(void *, realloc, (void *, size_t));
+DECLARE_CALL(void *, reallocarray, (void *, size_t, size_t));
+DECLARE_CALL(void, free, (void *));
+DECLARE_CALL(void *, aligned_alloc, (size_t, size_t));
+DECLARE_CALL(void *, memalign, (size_t, size_t));
+DECLARE_CALL(int, posix_memalign, (void **, size_t, size_t));
+DECLARE_CALL(void *, valloc, (size_t));
+DECLARE_CALL(void *, pvalloc, (size_t));
+DECLARE_CALL(size_t, malloc_usable_size, (void *));
+DECLARE_CALL(int, malloc_trim, (size_t));
+DECLARE_CALL(struct mallinfo, mallinfo, (void));
 #pragma GCC diagnostic pop
 
 #define KIB ((size_t)1 << 10)
