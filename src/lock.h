@@ -18,9 +18,8 @@
 
 enum pa_lock_rank {
 #define PA_LOCK_RANK(name, guards) PA_LOCK_##name,
-	PA_LOCK_LIST(PA_LOCK_RANK)
+	PA_LOCK_LIST(PA_LOCK_RANK) PA_LOCK_COUNT
 #undef PA_LOCK_RANK
-	PA_LOCK_COUNT
 };
 
 /* Not recursive, not for signal handlers.  A waiter spins for a moment, then sleeps in the kernel. */

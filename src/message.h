@@ -50,19 +50,19 @@ void pa_message_write(const char *prefix, const char *const *parts);
  * written; help says more in libpyarena(7), where the list is shown.
  */
 #define PA_FATAL_LIST(PA_FATAL) \
-	PA_FATAL(FOREIGN, "not a pointer from this allocator", \
+	PA_FATAL( \
+		FOREIGN, "not a pointer from this allocator", \
 		"The address lies in no memory of the library: a local or static variable, a block of " \
 		"another allocator, or a pointer that was overwritten.") \
 	PA_FATAL(INSIDE, "not at the start of a block", \
-		"The address lies in memory of the library, but no block begins there: " \
-		"a pointer that was moved before it was passed.") \
+		 "The address lies in memory of the library, but no block begins there: " \
+		 "a pointer that was moved before it was passed.") \
 	PA_FATAL(FREED, "freed already", "The block is free: it was freed before.")
 
 enum pa_fatal_kind {
 #define PA_FATAL_KIND(name, text, help) PA_FATAL_##name,
-	PA_FATAL_LIST(PA_FATAL_KIND)
+	PA_FATAL_LIST(PA_FATAL_KIND) PA_FATAL_COUNT
 #undef PA_FATAL_KIND
-	PA_FATAL_COUNT
 };
 
 /*

@@ -21,32 +21,32 @@ static const struct field stats_fields[] = {
 #undef PYARENA_STAT
 };
 
-#define CLASS_FIELD(name) { #name, "", offsetof(struct pyarena_class_stats, name) }
+#define FIELD(record, field) \
+	{ \
+		.name = #field, .help = "", .offset = offsetof(struct record, field) \
+	}
+
 static const struct field class_fields[] = {
-	CLASS_FIELD(block_bytes),
-	CLASS_FIELD(live_blocks),
-	CLASS_FIELD(pools),
-	CLASS_FIELD(pool_bytes),
+	FIELD(pyarena_class_stats, block_bytes),
+	FIELD(pyarena_class_stats, live_blocks),
+	FIELD(pyarena_class_stats, pools),
+	FIELD(pyarena_class_stats, pool_bytes),
 };
 
-#define HEAP_FIELD(name) { #name, "", offsetof(struct pyarena_heap_stats, name) }
 static const struct field heap_fields[] = {
-	HEAP_FIELD(id),
-	HEAP_FIELD(is_interpreter),
-	HEAP_FIELD(is_abandoned),
-	HEAP_FIELD(arenas),
-	HEAP_FIELD(live_bytes),
-	HEAP_FIELD(dirty_bytes),
+	FIELD(pyarena_heap_stats, id),           FIELD(pyarena_heap_stats, is_interpreter),
+	FIELD(pyarena_heap_stats, is_abandoned), FIELD(pyarena_heap_stats, arenas),
+	FIELD(pyarena_heap_stats, live_bytes),   FIELD(pyarena_heap_stats, dirty_bytes),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 _Static_assert(sizeof(struct pyarena_stats) == (COUNT(stats_fields) + 1) * sizeof(uint64_t),
-	"the fields are the whole structure but its size");
+	       "the fields are the whole structure but its size");
 _Static_assert(sizeof(struct pyarena_class_stats) == COUNT(class_fields) * sizeof(uint64_t),
-	"each class field is reported");
+	       "each class field is reported");
 _Static_assert(sizeof(struct pyarena_heap_stats) == COUNT(heap_fields) * sizeof(uint64_t),
-	"each heap field is reported");
+	       "each heap field is reported");
 
 /* Gathers small pieces into larger ones for the sink. */
 struct writer {
@@ -187,6 +187,13 @@ static void put_class_table(struct writer *to, const struct pa_report *report)
 	}
 }
 
+static const char *heap_serves(const struct pyarena_heap_stats *heap)
+{
+	if (heap->is_abandoned)
+		return "no thread";
+	return heap->is_interpreter ? "CPython" : "malloc";
+}
+
 static void put_heap_table(struct writer *to, const struct pa_report *report)
 {
 	put(to, "\n  heap  serves            arenas        live       dirty\n");
@@ -194,7 +201,7 @@ static void put_heap_table(struct writer *to, const struct pa_report *report)
 		const struct pyarena_heap_stats *heap = &report->heaps[i];
 		put_number(to, heap->id, 6);
 		put(to, "  ");
-		put_left(to, heap->is_abandoned ? "no thread" : heap->is_interpreter ? "CPython" : "malloc", 9);
+		put_left(to, heap_serves(heap), 9);
 		put_number(to, heap->arenas, 15);
 		put_size(to, heap->live_bytes, 12);
 		put_size(to, heap->dirty_bytes, 12);
@@ -294,8 +301,8 @@ static void put_json_string(struct writer *to, const char *string)
 	put(to, "\"");
 }
 
-static void put_json_record(struct writer *to, const void *record, const struct field *fields, size_t count,
-	const char *between)
+static void put_json_record(struct writer *to, const void *record, const struct field *fields,
+			    size_t count, const char *between)
 {
 	put(to, "{");
 	for (size_t i = 0; i < count; i++) {
@@ -310,7 +317,7 @@ static void put_json_record(struct writer *to, const void *record, const struct 
 
 /* A list of records, one a line. */
 static void put_json_list(struct writer *to, const char *name, const void *records, size_t count,
-	const struct field *fields, size_t field_count)
+			  const struct field *fields, size_t field_count)
 {
 	size_t record_bytes = field_count * sizeof(uint64_t);
 
@@ -319,7 +326,8 @@ static void put_json_list(struct writer *to, const char *name, const void *recor
 	put(to, ": [");
 	for (size_t i = 0; i < count; i++) {
 		put(to, i > 0 ? ",\n  " : "\n  ");
-		put_json_record(to, (const char *)records + i * record_bytes, fields, field_count, ", ");
+		put_json_record(to, (const char *)records + i * record_bytes, fields, field_count,
+				", ");
 	}
 	put(to, "]");
 }
@@ -335,7 +343,7 @@ void pa_report_json(const struct pa_report *report, const struct pa_report_sink 
 	put(&to, ",\n \"stats\": ");
 	put_json_record(&to, report->stats, stats_fields, COUNT(stats_fields), ",\n  ");
 	put_json_list(&to, "classes", report->classes, report->class_count, class_fields,
-		COUNT(class_fields));
+		      COUNT(class_fields));
 	put_json_list(&to, "heaps", report->heaps, report->heap_count, heap_fields, COUNT(heap_fields));
 	put(&to, ",\n \"options\": {");
 	for (unsigned i = 0; i < PA_OPTION_COUNT; i++) {
@@ -383,7 +391,7 @@ static void put_xml_space(struct writer *to, uint64_t bytes)
 }
 
 static void put_xml_record(struct writer *to, const char *element, const void *record,
-	const struct field *fields, size_t count)
+			   const struct field *fields, size_t count)
 {
 	put(to, "<");
 	put(to, element);
@@ -412,8 +420,7 @@ void pa_report_xml(const struct pa_report *report, const struct pa_report_sink *
 	put_xml_total(&to, "fast", 0, 0);
 	put_xml_total(&to, "rest", stats->dirty_bytes / PA_UNIT_BYTES, stats->dirty_bytes);
 	put_xml_total(&to, "mmap", stats->large_blocks, stats->large_bytes);
-	put_xml_space(&to, stats->mapped_bytes > stats->large_bytes ?
-			stats->mapped_bytes - stats->large_bytes : 0);
+	put_xml_space(&to, stats->mapped_bytes - pa_min(stats->mapped_bytes, stats->large_bytes));
 	put(&to, "<pyarena version=\"");
 	put(&to, report->version);
 	put(&to, "\">\n");

@@ -186,7 +186,8 @@ static void end_fatally(void)
 static void test_fatal_texts(void **state)
 {
 	static const char *const lines[PA_FATAL_COUNT] = {
-		[PA_FATAL_FOREIGN] = "pyarena: fatal: realloc(0xabc0): not a pointer from this allocator\n",
+		[PA_FATAL_FOREIGN] =
+			"pyarena: fatal: realloc(0xabc0): not a pointer from this allocator\n",
 		[PA_FATAL_INSIDE] = "pyarena: fatal: realloc(0xabc0): not at the start of a block\n",
 		[PA_FATAL_FREED] = "pyarena: fatal: realloc(0xabc0): freed already\n",
 	};
@@ -262,7 +263,8 @@ static void test_assertion(void **state)
 	int status = capture_child(fail_an_assertion, &capture);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGABRT);
-	assert_string_equal(capture.text, "pyarena: fatal: pool.c:42: not so: a freed block was counted\n");
+	assert_string_equal(capture.text,
+			    "pyarena: fatal: pool.c:42: not so: a freed block was counted\n");
 }
 #endif
 

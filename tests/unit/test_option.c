@@ -102,11 +102,13 @@ static void test_keep(void **state)
 
 static void test_wrong_keep(void **state)
 {
+	/* clang-format off */
 	static const char *const values[] = {
 		"banana", "AUTO", "auto ", "-1", "+1", " 1", "1 ", "K", "%", "1KB", "1T", "1.5G", "0x10", "1001%",
 		"99999999999999999999%", "10%%", "10K%", "18446744073709551616", "17179869184G",
 		"18014398509481984K",
 	};
+	/* clang-format on */
 	(void)state;
 
 	for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
@@ -114,7 +116,8 @@ static void test_wrong_keep(void **state)
 		told("PYARENA_KEEP_FREE=7", NULL, NULL);
 		snprintf(setting, sizeof setting, "PYARENA_KEEP_FREE=%s", values[i]);
 		snprintf(warning, sizeof warning,
-			"pyarena: warning: PYARENA_KEEP_FREE=%s is not auto|SIZE|N%%; using auto\n", values[i]);
+			 "pyarena: warning: PYARENA_KEEP_FREE=%s is not auto|SIZE|N%%; using auto\n",
+			 values[i]);
 		assert_string_equal(told(setting, NULL, NULL), warning);
 		assert_keep(PA_KEEP_AUTO, 0);
 	}
@@ -122,7 +125,8 @@ static void test_wrong_keep(void **state)
 
 static void test_bool(void **state)
 {
-	static const char *const words[2][4] = { { "0", "no", "off", "false" }, { "1", "yes", "on", "true" } };
+	static const char *const words[2][4] = { { "0", "no", "off", "false" },
+						 { "1", "yes", "on", "true" } };
 	(void)state;
 
 	for (int truth = 0; truth <= 1; truth++) {
@@ -136,7 +140,7 @@ static void test_bool(void **state)
 		}
 	}
 	assert_string_equal(told("PYARENA_VERBOSE=2", NULL, NULL),
-		"pyarena: warning: PYARENA_VERBOSE=2 is not 0|1; using 0\n");
+			    "pyarena: warning: PYARENA_VERBOSE=2 is not 0|1; using 0\n");
 	assert_false(pa_options()->verbose);
 }
 
@@ -150,7 +154,8 @@ static void test_choice(void **state)
 	assert_string_equal(told("PYARENA_PYTHON=auto", "PYARENA_SCOPE=all", NULL), "");
 	assert_int_equal(pa_options()->python, PA_PYTHON_AUTO);
 	assert_int_equal(pa_options()->scope, PA_SCOPE_ALL);
-	assert_string_equal(told("PYARENA_PYTHON=of", "PYARENA_SCOPE=all|python", NULL),
+	assert_string_equal(
+		told("PYARENA_PYTHON=of", "PYARENA_SCOPE=all|python", NULL),
 		"pyarena: warning: PYARENA_PYTHON=of is not auto|off; using auto\n"
 		"pyarena: warning: PYARENA_SCOPE=all|python is not all|python; using all\n");
 	assert_int_equal(pa_options()->python, PA_PYTHON_AUTO);
@@ -175,7 +180,7 @@ static void test_stats(void **state)
 	assert_int_equal(stats->format, PA_STATS_NONE);
 	assert_string_equal(stats->file, "");
 	assert_string_equal(told("PYARENA_STATS=:", NULL, NULL),
-		"pyarena: warning: PYARENA_STATS=: is not 0|1|json|:FILE; using 0\n");
+			    "pyarena: warning: PYARENA_STATS=: is not 0|1|json|:FILE; using 0\n");
 	assert_int_equal(stats->format, PA_STATS_NONE);
 }
 
@@ -193,7 +198,8 @@ static void test_the_longest_file_name(void **state)
 	char warning[512];
 	setting[head + PA_STATS_FILE_MAX] = 'f';
 	snprintf(warning, sizeof warning,
-		"pyarena: warning: PYARENA_STATS=:%.79s... is not 0|1|json|:FILE; using 0\n", setting + head);
+		 "pyarena: warning: PYARENA_STATS=:%.79s... is not 0|1|json|:FILE; using 0\n",
+		 setting + head);
 	assert_string_equal(told(setting, NULL, NULL), warning);
 	assert_int_equal(pa_options()->stats.format, PA_STATS_NONE);
 	assert_string_equal(pa_options()->stats.file, "");
@@ -213,7 +219,8 @@ static void test_the_first_of_two_settings_counts(void **state)
 {
 	(void)state;
 
-	assert_string_equal(told("PYARENA_DISABLE=1", "PYARENA_DISABLE=0", "PYARENA_DISABLE=banana"), "");
+	assert_string_equal(told("PYARENA_DISABLE=1", "PYARENA_DISABLE=0", "PYARENA_DISABLE=banana"),
+			    "");
 	assert_true(pa_options()->disable);
 	assert_string_equal(told("PYARENA_DISABLE=", "PYARENA_DISABLE=1", NULL), "");
 	assert_false(pa_options()->disable);
@@ -221,8 +228,8 @@ static void test_the_first_of_two_settings_counts(void **state)
 
 static void test_secure_programs_ignore_all(void **state)
 {
-	char *const environment[] = { "PYARENA_DISABLE=1", "PYARENA_KEEP_FREE=banana", "PYARENA_KEPFREE=1",
-		"PYARENA_STATS=:/etc/passwd", NULL };
+	char *const environment[] = { "PYARENA_DISABLE=1", "PYARENA_KEEP_FREE=banana",
+				      "PYARENA_KEPFREE=1", "PYARENA_STATS=:/etc/passwd", NULL };
 	struct capture capture;
 	(void)state;
 
@@ -242,19 +249,23 @@ static void test_unknown_names(void **state)
 		const char *setting;
 		const char *warning;
 	} cases[] = {
-		{ "PYARENA_KEPFREE=1", "PYARENA_KEPFREE is not an option; did you mean PYARENA_KEEP_FREE?" },
-		{ "PYARENA_KEEPFREE=", "PYARENA_KEEPFREE is not an option; did you mean PYARENA_KEEP_FREE?" },
+		{ "PYARENA_KEPFREE=1",
+		  "PYARENA_KEPFREE is not an option; did you mean PYARENA_KEEP_FREE?" },
+		{ "PYARENA_KEEPFREE=",
+		  "PYARENA_KEEPFREE is not an option; did you mean PYARENA_KEEP_FREE?" },
 		{ "PYARENA_stats=1", "PYARENA_stats is not an option; did you mean PYARENA_STATS?" },
 		{ "PYARENA_STAT=1", "PYARENA_STAT is not an option; did you mean PYARENA_STATS?" },
 		{ "PYARENA_SOCPE=all", "PYARENA_SOCPE is not an option; did you mean PYARENA_SCOPE?" },
-		{ "PYARENA_VERBOSITY=1", "PYARENA_VERBOSITY is not an option; did you mean PYARENA_VERBOSE?" },
-		{ "PYARENA_DISABLED=1", "PYARENA_DISABLED is not an option; did you mean PYARENA_DISABLE?" },
+		{ "PYARENA_VERBOSITY=1",
+		  "PYARENA_VERBOSITY is not an option; did you mean PYARENA_VERBOSE?" },
+		{ "PYARENA_DISABLED=1",
+		  "PYARENA_DISABLED is not an option; did you mean PYARENA_DISABLE?" },
 		{ "PYARENA_STAXYZ=1", "PYARENA_STAXYZ is not an option" },
 		{ "PYARENA_XYZZY=1", "PYARENA_XYZZY is not an option" },
 		{ "PYARENA_=1", "PYARENA_ is not an option" },
 		{ "PYARENA_PURGE_DELAY=0", "PYARENA_PURGE_DELAY is not an option" },
 		{ "PYARENA_NAME_OF_MORE_THAN_THIRTY_TWO_CHARACTERS=0",
-			"PYARENA_NAME_OF_MORE_THAN_THIRTY_TWO_CHARACTERS is not an option" },
+		  "PYARENA_NAME_OF_MORE_THAN_THIRTY_TWO_CHARACTERS is not an option" },
 		{ "PYARENA_A\nB\033=0", "PYARENA_A?B? is not an option" },
 	};
 	(void)state;
@@ -279,7 +290,7 @@ static void test_a_control_character_does_not_break_the_line(void **state)
 	(void)state;
 
 	assert_string_equal(told("PYARENA_SCOPE=a\nb", NULL, NULL),
-		"pyarena: warning: PYARENA_SCOPE=a?b is not all|python; using all\n");
+			    "pyarena: warning: PYARENA_SCOPE=a?b is not all|python; using all\n");
 }
 
 static void test_what_is_described_parses_to_the_same(void **state)

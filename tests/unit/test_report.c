@@ -124,7 +124,8 @@ static void test_json_of_nothing(void **state)
 {
 	(void)state;
 
-	assert_non_null(strstr(written(pa_report_json, &empty), ",\n \"classes\": [],\n \"heaps\": [],\n"));
+	assert_non_null(
+		strstr(written(pa_report_json, &empty), ",\n \"classes\": [],\n \"heaps\": [],\n"));
 }
 
 /* A file name may hold any byte; the report is valid JSON all the same. */
@@ -140,9 +141,9 @@ static void test_json_strings(void **state)
 		{ "\xff\x80z", "\\ufffd\\ufffdz" },
 		{ "\xc3", "\\ufffd" },
 		{ "\xe2\x82", "\\ufffd\\ufffd" },
-		{ "\xc0\xaf", "\\ufffd\\ufffd" },             /* overlong */
-		{ "\xe0\x9f\xbf", "\\ufffd\\ufffd\\ufffd" },  /* overlong */
-		{ "\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd" },  /* surrogate */
+		{ "\xc0\xaf", "\\ufffd\\ufffd" },            /* overlong */
+		{ "\xe0\x9f\xbf", "\\ufffd\\ufffd\\ufffd" }, /* overlong */
+		{ "\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd" }, /* surrogate */
 		{ "\xf0\x8f\xbf\xbf", "\\ufffd\\ufffd\\ufffd\\ufffd" },
 		{ "\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd" },
 		{ "\xed\x9f\xbf\xf4\x8f\xbf\xbf", "\xed\x9f\xbf\xf4\x8f\xbf\xbf" },
@@ -169,19 +170,20 @@ static void test_xml(void **state)
 	expected[0] = '\0';
 	expect("<malloc version=\"1\">\n");
 	for (size_t i = 0; i < 3; i++) {
-		static const unsigned dirty[] = { 4096, 0, 8192 }, mapped[] = { 2097152, 3145728, 1048576 };
+		static const unsigned dirty[] = { 4096, 0, 8192 },
+				      mapped[] = { 2097152, 3145728, 1048576 };
 		const struct pyarena_heap_stats *heap = &heaps[i];
 		expect("<heap nr=\"%llu\">\n<sizes>\n</sizes>\n", (unsigned long long)heap->id);
 		expect("<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
 		       "<total type=\"rest\" count=\"%u\" size=\"%u\"/>\n"
 		       "<system type=\"current\" size=\"%u\"/>\n"
 		       "<aspace type=\"total\" size=\"%u\"/>\n",
-			dirty[i] / 4096, dirty[i], mapped[i], mapped[i]);
+		       dirty[i] / 4096, dirty[i], mapped[i], mapped[i]);
 		expect("<pyarena id=\"%llu\" is_interpreter=\"%llu\" is_abandoned=\"%llu\" arenas=\"%llu\""
 		       " live_bytes=\"%llu\" dirty_bytes=\"%llu\"/>\n</heap>\n",
-			(unsigned long long)heap->id, (unsigned long long)heap->is_interpreter,
-			(unsigned long long)heap->is_abandoned, (unsigned long long)heap->arenas,
-			(unsigned long long)heap->live_bytes, (unsigned long long)heap->dirty_bytes);
+		       (unsigned long long)heap->id, (unsigned long long)heap->is_interpreter,
+		       (unsigned long long)heap->is_abandoned, (unsigned long long)heap->arenas,
+		       (unsigned long long)heap->live_bytes, (unsigned long long)heap->dirty_bytes);
 	}
 	expect("<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
 	       "<total type=\"rest\" count=\"3\" size=\"12288\"/>\n"
@@ -207,7 +209,8 @@ static void test_xml_never_wraps(void **state)
 
 	stats.mapped_bytes = 100;
 	stats.large_bytes = 200;
-	assert_non_null(strstr(written(pa_report_xml, &empty), "<system type=\"current\" size=\"0\"/>"));
+	assert_non_null(
+		strstr(written(pa_report_xml, &empty), "<system type=\"current\" size=\"0\"/>"));
 }
 
 /* The line that begins with these words, after spaces; it ends at its newline. */
@@ -233,21 +236,23 @@ static void test_text(void **state)
 	const char *text = written(pa_report_text, &full);
 	assert_string_equal(line_of(text, "pyarena:"), "pyarena: 0.1.0 statistics (pid 4321)");
 	assert_string_equal(line_of(text, "mapped_bytes"),
-		"  mapped_bytes        17.5 MiB        18350080  "
-		"Address space in arenas and large mappings");
+			    "  mapped_bytes        17.5 MiB        18350080  "
+			    "Address space in arenas and large mappings");
 	assert_string_equal(line_of(text, "sweeps"),
-		"  sweeps                      18446744073709551615  Total arenas swept");
-	assert_string_equal(line_of(text, "16 "),
+			    "  sweeps                      18446744073709551615  Total arenas swept");
+	assert_string_equal(
+		line_of(text, "16 "),
 		"                 16            1000               1         16.0 KiB       97%");
-	assert_string_equal(line_of(text, "512 "),
+	assert_string_equal(
+		line_of(text, "512 "),
 		"                512              24               2         32.0 KiB       37%");
 	assert_string_equal(line_of(text, "32 "), "(no such line)");
 	assert_string_equal(line_of(text, "1  malloc"),
-		"     1  malloc                 2    10.0 KiB     4.0 KiB");
+			    "     1  malloc                 2    10.0 KiB     4.0 KiB");
 	assert_string_equal(line_of(text, "2  CPython"),
-		"     2  CPython                3     3.0 MiB         0 B");
+			    "     2  CPython                3     3.0 MiB         0 B");
 	assert_string_equal(line_of(text, "17  no thread"),
-		"    17  no thread              1       100 B     8.0 KiB");
+			    "    17  no thread              1       100 B     8.0 KiB");
 	assert_string_equal(line_of(text, "PYARENA_KEEP_FREE"), "    PYARENA_KEEP_FREE=auto");
 }
 
@@ -275,9 +280,9 @@ static void test_options_in_effect_are_told(void **state)
 	options.keep_free = (struct pa_keep_option){ PA_KEEP_PERCENT, 25 };
 	options.scope = PA_SCOPE_PYTHON;
 	assert_string_equal(line_of(written(pa_report_text, &full), "PYARENA_KEEP_FREE"),
-		"    PYARENA_KEEP_FREE=25%");
+			    "    PYARENA_KEEP_FREE=25%");
 	assert_string_equal(line_of(written(pa_report_text, &full), "PYARENA_SCOPE"),
-		"    PYARENA_SCOPE=python");
+			    "    PYARENA_SCOPE=python");
 	assert_non_null(strstr(written(pa_report_json, &full), "\"PYARENA_KEEP_FREE\": \"25%\""));
 }
 
