@@ -26,12 +26,17 @@ def test_every_source_is_built() -> None:
     compare(named("src/src.am"), paths, "src/src.am")
 
 
+def is_test(path: Path) -> bool:
+    """A program in C or C++, or a file that pytest collects, in a directory of tests/."""
+    if path.parent.parent != tree.ROOT / "tests" or path.parent.name == "lib":
+        return False
+    return path.suffix in (".c", ".cc") or path.match("test_*.py")
+
+
 def test_every_test_is_run() -> None:
-    paths = tree.files(lambda path: path.relative_to(tree.ROOT).parts[0] == "tests"
-                       and path.name.startswith("test_") and path.suffix in (".c", ".py"),
-                       at_least=20)
     names = named("tests/tests.am")
-    compare(names | {name + ".c" for name in names}, paths, "tests/tests.am")
+    compare(names | {name + suffix for name in names for suffix in (".c", ".cc")},
+            tree.files(is_test, at_least=20), "tests/tests.am")
 
 
 def test_every_named_file_exists() -> None:
