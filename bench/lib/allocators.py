@@ -28,9 +28,9 @@ _PEERS = (
     ("tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
 )
 
-# Variables that change an allocator or the interpreter; a measurement starts without them.
-_TUNING = ("LD_PRELOAD", "GLIBC_TUNABLES")
-_TUNING_PREFIXES = ("MALLOC_", "MIMALLOC_", "TCMALLOC_", "PYARENA_")
+# Variables that select an allocator, and those that tune one or the interpreter.
+_SELECTING = ("LD_PRELOAD", "PYTHONMALLOC")
+_TUNING = ("GLIBC_TUNABLES", "MALLOC_", "MIMALLOC_", "TCMALLOC_", "PYARENA_", "PYTHON")
 
 
 class AllocatorError(Exception):
@@ -55,17 +55,14 @@ class Allocator:
     def environment(self, inherited: Mapping[str, str], *, reproducible: bool) -> dict[str, str]:
         """The environment of a measured program.
 
-        reproducible also drops every PYTHON… variable and fixes the hash seed, for benchmarks; a user's
-        own script keeps what it needs to run.
+        reproducible, for benchmarks, drops what tunes an allocator or the interpreter and fixes the hash seed; a user's
+        own script keeps all that.
         """
         kept = {
             name: value
             for name, value in inherited.items()
-            if name not in _TUNING
-            and not name.startswith(_TUNING_PREFIXES)
-            and not (reproducible and name.startswith("PYTHON"))
+            if name not in _SELECTING and not (reproducible and name.startswith(_TUNING))
         }
-        kept.pop("PYTHONMALLOC", None)
         if reproducible:
             kept["PYTHONHASHSEED"] = "0"
             kept["PYTHONDONTWRITEBYTECODE"] = "1"

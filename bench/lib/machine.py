@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 
 
@@ -26,10 +27,19 @@ def describe() -> dict[str, object]:
 
 def unrest() -> str | None:
     """Why times will not be reliable now, or None."""
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        return f"the machine is not idle (load {load:.2f}): times will not be reliable"
+    busy, begin = _busy_seconds(), time.monotonic()
+    time.sleep(0.5)
+    share = (_busy_seconds() - busy) / (time.monotonic() - begin)
+    if share > 0.1:
+        return f"other programs keep {share:.1f} processors busy: times will not be reliable"
     return None
+
+
+def _busy_seconds() -> float:
+    """Processor seconds that were not idle, of all processors together, since the machine started."""
+    ticks = [int(word) for word in _read("/proc/stat").partition("\n")[0].split()[1:9]]
+    idle = sum(ticks[3:5])  # idle and waiting for a disk
+    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(path: str) -> str:

@@ -46,17 +46,27 @@ class Python:
             done = subprocess.run([command, "-c", show], capture_output=True, text=True, check=True)
             path, version, library = done.stdout.splitlines()
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            raise RunError(f"{command} is not a Python interpreter: {error}") from error
+            raise RunError(f"{command} is not a Python 3 interpreter: {error}") from error
         return Python(Path(path), version, Path(library))
 
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], environment: dict[str, str], output: IO[bytes], errors: IO[bytes]
+    command: Sequence[str],
+    environment: dict[str, str],
+    output: IO[bytes],
+    errors: IO[bytes],
+    inherited: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program in a session of its own, and leave nothing of it behind."""
+    """Start a program in a session of its own, and leave nothing of it behind.  inherited: descriptors it keeps."""
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=errors,
+        start_new_session=True,
+        pass_fds=inherited,
     )
     try:
         yield process
@@ -74,24 +84,43 @@ def failure(command: Sequence[str], code: int, errors: str) -> RunError:
     return RunError(f"{' '.join(command)} {how}" + (f":\n{tail}" if tail else ""))
 
 
+class Stopwatch:
+    """Wall time since it was made, and the processor time of all processes that have ended since."""
+
+    def __init__(self) -> None:
+        self._usage, self._start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+
+    def figures(self) -> dict[str, float]:
+        """The two times under their names."""
+        wall, usage = time.perf_counter() - self._start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
+        return {"whole_seconds": wall, "whole_cpu_seconds": cpu}
+
+
+def reported_figures(output: str) -> dict[str, float] | None:
+    """What a workload has reported as its last line; None if that is not a report."""
+    try:
+        reported = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError):
+        return None
+    return {name: value for name, value in reported.items() if isinstance(value, (int, float))}
+
+
 def _run(command: Sequence[str], environment: dict[str, str], timeout: float) -> tuple[str, dict[str, float]]:
     """Standard output of a program, and its wall and processor time, descendants included."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        stopwatch = Stopwatch()
         with running(command, environment, output, errors) as process:
             try:
                 process.wait(timeout)
             except subprocess.TimeoutExpired:
                 raise RunError(f"{' '.join(command)} took more than {timeout:g} s") from None
-        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        times = stopwatch.figures()
         output.seek(0)
         errors.seek(0)
         if process.returncode != 0:
             raise failure(command, process.returncode, errors.read().decode(errors="replace"))
-        return output.read().decode(), {
-            "whole_seconds": wall,
-            "whole_cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        }
+        return output.read().decode(), times
 
 
 def measure(
@@ -103,12 +132,10 @@ def measure(
             return _measure_command(workload, command, allocator, python, timeout)
     command = [str(python.path), str(workload.script), "--scale", str(scale), "--idle", str(idle)]
     output, whole = _run(command, allocator.environment(os.environ, reproducible=True), timeout)
-    try:
-        reported = json.loads(output.splitlines()[-1])
-    except (IndexError, ValueError) as error:
-        raise RunError(f"{' '.join(command)} printed no figures: {output!r}") from error
-    whole["whole_seconds"] -= reported["idle_seconds"]
-    figures = {name: value for name, value in reported.items() if isinstance(value, (int, float))}
+    figures = reported_figures(output)
+    if figures is None:
+        raise RunError(f"{' '.join(command)} printed no figures: {output!r}")
+    whole["whole_seconds"] -= figures["idle_seconds"]
     return figures | whole
 
 

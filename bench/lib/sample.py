@@ -63,8 +63,8 @@ def tree_bytes(pid: int) -> int:
 class Sampler:
     """Samples a process tree over time.  Its own cost stays under a twentieth of the time.
 
-    Public: seconds and sizes, two lists of equal length; peak, the highest memory seen, in which a single process counts
-    with its own high-water mark, so that a peak between two samples is not missed.
+    Public: seconds and sizes, two lists of equal length; peak, the highest memory seen, in which the first process
+    counts with its own high-water mark, so that a peak between two samples is not missed.
     """
 
     def __init__(self, pid: int, interval: float = 0.005) -> None:

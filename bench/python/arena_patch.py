@@ -8,7 +8,7 @@ frees cyclically pays for every page that goes back too early.
 import _probe
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     count = int(1_000_000 * scale)
     for _ in range(4):
         with probe.timed():

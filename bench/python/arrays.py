@@ -4,18 +4,21 @@
 With numpy where the interpreter has it, else with array and bytearray.
 """
 
+from __future__ import annotations
+
 import array
 import random
+from typing import Any
 
 import _probe
 
 try:
     import numpy
 except ImportError:
-    numpy = None
+    numpy = None  # type: ignore[assignment]
 
 
-def step_numpy(count, previous):
+def step_numpy(count: int, previous: Any) -> Any:
     """A few vector operations, each with a temporary as its result."""
     values = numpy.arange(count, dtype="f8")
     other = values * 0.5 + 1.0
@@ -24,7 +27,7 @@ def step_numpy(count, previous):
     return numpy.sort(halves[: min(count, 1024)]).copy()
 
 
-def step_plain(count, previous):
+def step_plain(count: int, previous: Any) -> Any:
     """The same number and sizes of temporaries, made by copying."""
     values = array.array("d", bytes(8 * count))
     other = values + previous
@@ -34,7 +37,7 @@ def step_plain(count, previous):
     return array.array("d", bytes(halves[: 8 * min(count, 1024)]))
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     randomness = random.Random(1)
     if numpy is None:
         step, previous = step_plain, array.array("d", [1.0])

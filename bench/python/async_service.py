@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Thousands of asyncio tasks at a time pass messages through queues and streams; their sessions end."""
 
+from __future__ import annotations
+
 import asyncio
 
 import _probe
 
 
-async def session(number, inbox, results):
+async def session(number: int, inbox: asyncio.Queue[bytes | None], results: list[tuple[int, int]]) -> None:
     """Read messages until None; keep them while the session lasts."""
     received = []
     while True:
@@ -18,7 +20,7 @@ async def session(number, inbox, results):
     results.append((number, sum(len(row) for row in received)))
 
 
-async def stream(lines):
+async def stream(lines: int) -> int:
     """Feed a stream reader and read it by lines."""
     reader = asyncio.StreamReader()
     for number in range(lines):
@@ -32,9 +34,9 @@ async def stream(lines):
         total += len(line)
 
 
-async def wave(sessions):
-    results = []
-    inboxes = [asyncio.Queue() for _ in range(sessions)]
+async def wave(sessions: int) -> int:
+    results: list[tuple[int, int]] = []
+    inboxes: list[asyncio.Queue[bytes | None]] = [asyncio.Queue() for _ in range(sessions)]
     tasks = [asyncio.ensure_future(session(number, inbox, results)) for number, inbox in enumerate(inboxes)]
     for part in range(6):
         for number, inbox in enumerate(inboxes):
@@ -47,7 +49,7 @@ async def wave(sessions):
     return len(results)
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     sessions = max(10, int(6_000 * scale))
     loop = asyncio.new_event_loop()
     with probe.timed():

@@ -4,6 +4,8 @@
 From round 10 on as much dies as survives, so memory must not creep.
 """
 
+from __future__ import annotations
+
 import collections
 import random
 
@@ -12,11 +14,11 @@ import _probe
 ROUNDS = 50
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     randomness = random.Random(1)
     count = max(100, int(100_000 * scale))
     offsets = [randomness.randrange(200) for _ in range(997)]
-    survivors = collections.deque(maxlen=10)
+    survivors: collections.deque[list[bytes]] = collections.deque(maxlen=10)
     reading = _probe.MemoryReading()
     resident = []
     for number in range(ROUNDS):

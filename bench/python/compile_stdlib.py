@@ -7,7 +7,7 @@ import os
 import _probe
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     library = os.path.dirname(os.__file__)
     names = glob.glob(os.path.join(library, "*.py")) + glob.glob(os.path.join(library, "[a-z]*", "*.py"))
     names = sorted(name for name in names if "site-packages" not in name and "dist-packages" not in name)

@@ -11,7 +11,7 @@ import _probe
 PERIOD = 0.05
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     count = int(165_000 * scale)
     begin = time.perf_counter()
     for number in range(max(4, int(60 * min(scale, 1)))):

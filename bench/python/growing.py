@@ -4,17 +4,19 @@
 What realloc costs: whether it copies, and what it leaves behind.
 """
 
+from __future__ import annotations
+
 import _probe
 
 
-def grow_lists(count):
-    lists = [[] for _ in range(4)]
+def grow_lists(count: int) -> None:
+    lists: list[list[None]] = [[] for _ in range(4)]
     for number in range(count):
         for one in lists:
             one.append(None)
 
 
-def grow_bytearrays(count):
+def grow_bytearrays(count: int) -> None:
     chunk = b"x" * 4096
     buffers = [bytearray() for _ in range(2)]
     for _ in range(count):
@@ -22,14 +24,14 @@ def grow_bytearrays(count):
             buffer += chunk
 
 
-def grow_text(count):
+def grow_text(count: int) -> int:
     text = ""
     for _ in range(count):
         text += "one more line of text\n"
     return len(text)
 
 
-def grow_small(count):
+def grow_small(count: int) -> None:
     """Many lists that stay small."""
     for _ in range(count):
         small = []
@@ -37,7 +39,7 @@ def grow_small(count):
             small.append(number)
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     with probe.timed():
         grow_lists(int(4_000_000 * scale))
         grow_bytearrays(int(20_000 * scale))

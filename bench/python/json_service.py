@@ -4,13 +4,16 @@
 One request in 500 is large and makes a peak; one answer in 40 stays in a cache of 400.
 """
 
+from __future__ import annotations
+
 import json
 import random
+from typing import Any
 
 import _probe
 
 
-def document(randomness, items):
+def document(randomness: random.Random, items: int) -> dict[str, Any]:
     return {
         "user": "user-%d" % randomness.randrange(10**6),
         "items": [
@@ -26,7 +29,7 @@ def document(randomness, items):
     }
 
 
-def answer(request):
+def answer(request: str) -> str:
     """Parse a request, change it, and give the answer's text."""
     body = json.loads(request)
     for item in body["items"]:
@@ -37,11 +40,11 @@ def answer(request):
     return json.dumps(body)
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     randomness = random.Random(1)
     small = [json.dumps(document(randomness, randomness.randrange(5, 60))) for _ in range(64)]
     large = [json.dumps(document(randomness, max(100, int(40_000 * scale)))) for _ in range(2)]
-    cache = {}
+    cache: dict[int, str] = {}
     count = max(16, int(4_000 * scale))
     every = count // 8
     with probe.timed():

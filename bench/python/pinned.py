@@ -8,7 +8,7 @@ every 1000th is kept.  The high-water problem (2014), once for malloc and once f
 import _probe
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     size = 1024
     with probe.timed():
         blobs = [b"x" * size for _ in range(int(300_000 * scale))]

@@ -6,26 +6,31 @@ small cache survives in each worker.  Peak, after and settled are those of the p
 workers' private memory together.
 """
 
+from __future__ import annotations
+
 import gc
 import json
 import os
 import random
 import resource
+from typing import Any, Dict, TextIO
 
 import _probe
 
 WORKERS = 4
 HOT = 400
 
+Data = Dict[int, Dict[str, Any]]
 
-def load(count):
+
+def load(count: int) -> Data:
     return {
         number: {"name": "record %d" % number, "tags": ["t%d" % (number % 97), "u%d" % number], "score": number * 0.5}
         for number in range(count)
     }
 
 
-def serve(data, hot, requests, seed):
+def serve(data: Data, hot: list[int], requests: int, seed: int) -> dict[int, Any]:
     randomness = random.Random(seed)
     cache = {}
     for number in range(requests):
@@ -41,7 +46,7 @@ def serve(data, hot, requests, seed):
     return cache
 
 
-def child(data, hot, requests, seed, commands, reports):
+def child(data: Data, hot: list[int], requests: int, seed: int, commands: int, reports: TextIO) -> None:
     """Serve; report private memory and usage; wait for a byte, which comes when the idle time is over; report again."""
     started = resource.getrusage(resource.RUSAGE_SELF)
     cache = serve(data, hot, requests, seed)
@@ -63,7 +68,7 @@ def child(data, hot, requests, seed, commands, reports):
     del cache
 
 
-def fork_worker(data, hot, requests, seed):
+def fork_worker(data: Data, hot: list[int], requests: int, seed: int) -> tuple[int, int, TextIO]:
     """The pid of a worker, the pipe to command it, and its reports."""
     command_read, command_write = os.pipe()
     report_read, report_write = os.pipe()
@@ -81,7 +86,7 @@ def fork_worker(data, hot, requests, seed):
     return pid, command_write, os.fdopen(report_read)
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     data = load(max(HOT * 2, int(100_000 * scale)))
     hot = random.Random(1).sample(range(len(data)), HOT)
     requests = max(10, int(2_000 * scale))

@@ -4,8 +4,11 @@
 Allocators with a heap for each thread pay here for every free; CPython's own has one heap under the GIL.
 """
 
+from __future__ import annotations
+
 import queue
 import threading
+from typing import Any
 
 import _probe
 
@@ -13,13 +16,13 @@ PRODUCERS = 4
 BATCH = 500
 
 
-def produce(work, batches, seed):
+def produce(work: queue.Queue[Any], batches: int, seed: int) -> None:
     for number in range(batches):
         work.put([(seed, index, {"key": index, "text": "%d-%d" % (number, index)}) for index in range(BATCH)])
     work.put(None)
 
 
-def consume(work):
+def consume(work: queue.Queue[Any]) -> int:
     total, running = 0, PRODUCERS
     while running:
         batch = work.get()
@@ -31,8 +34,8 @@ def consume(work):
     return total
 
 
-def main(probe, scale):
-    work = queue.Queue(maxsize=64)
+def main(probe: _probe.Probe, scale: float) -> None:
+    work: queue.Queue[Any] = queue.Queue(maxsize=64)
     batches = max(1, int(800 * scale))
     with probe.timed():
         threads = [threading.Thread(target=produce, args=(work, batches, seed)) for seed in range(PRODUCERS)]

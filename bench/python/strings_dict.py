@@ -6,7 +6,7 @@ import random
 import _probe
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     randomness = random.Random(1)
     count = int(500_000 * scale)
     lengths = [randomness.randrange(1, 120) for _ in range(1009)]

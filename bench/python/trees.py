@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Trees of instances with links to their parents are built and dropped; the cycle collector frees them."""
 
+from __future__ import annotations
+
 import gc
 
 import _probe
 
 
 class Node:
-    def __init__(self, parent, depth):
+    def __init__(self, parent: Node | None, depth: int) -> None:
         self.parent = parent
         self.depth = depth
         self.name = "node-%d" % depth
         self.children = [Node(self, depth - 1) for _ in range(4)] if depth else []
 
 
-def main(probe, scale):
+def main(probe: _probe.Probe, scale: float) -> None:
     depth = 8 if scale >= 1 else 5
     with probe.timed():
         for _ in range(max(1, int(4 * scale))):
