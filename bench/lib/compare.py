@@ -104,22 +104,21 @@ def _sample_to_end(
     """
     sizes: dict[str, float] = {}
     start = time.monotonic()
-    while process.poll() is None:
+    has_ended = False
+    while not has_ended and "settled" not in sizes:
+        has_ended = process.poll() is not None
+        wait = 0.0 if has_ended else sampler.sample()
         marks = marked.read() or b""
-        if b"s" in marks and sampler.sizes:
-            sizes.setdefault("end", sampler.sizes[-1])
-            sizes["settled"] = sampler.sizes[-1]
-        if "settled" in sizes:
-            time.sleep(0.005)
-            continue
-        wait = sampler.sample()
-        if not sampler.sizes:
-            continue
-        size = sampler.sizes[-1]
+        if b"s" in marks and not has_ended:
+            sampler.forget_last()  # it may have been taken after the mark
+        size = sampler.sizes[-1] if sampler.sizes else 0
         if b"e" in marks:
             sizes["end"] = size
+        if b"s" in marks:
+            sizes["settled"] = size
         progress.show(f"{head}: {time.monotonic() - start:.1f} s, {table.megabytes(size)} MB")
         time.sleep(wait)
+    process.wait()
     return sizes
 
 

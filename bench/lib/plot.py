@@ -69,6 +69,8 @@ def _program(panels: Sequence[Panel], terminal: str, output: Path) -> str:
         "set ylabel 'resident memory, MB'",
         "set yrange [0:*]",
         "set xrange [0:*]",
+        "set autoscale xfixmax",
+        "set bmargin 5",
     ]
     for number, panel in enumerate(panels):
         plots = []

@@ -11,23 +11,34 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def process_tree(pid: int) -> list[int]:
-    """pid and every process that descends from it."""
+    """pid and every process that descends from it and has an address space of its own.
+
+    A child between vfork and exec runs in its parent's, and its memory reads the same: it would count twice.
+    """
     tree = [pid]
     for parent in tree:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
             try:
-                tree.extend(int(child) for child in children.read_text().split())
+                children = [int(child) for child in path.read_text().split()]
             except OSError:  # the thread has ended
                 continue
+            own = _statm(parent) if children else []
+            tree.extend(child for child in children if _statm(child) != own)
     return tree
+
+
+def _statm(pid: int) -> list[int]:
+    """The numbers of a process's statm, in pages; none when it has ended."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/statm").read_text().split()]
+    except OSError:
+        return []
 
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of one process; 0 when it has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
+    numbers = _statm(pid)
+    return numbers[1] * PAGE_BYTES if numbers else 0
 
 
 def proportional_bytes(pid: int) -> int:
@@ -84,3 +95,9 @@ class Sampler:
             self.sizes.append(size)
             self.peak = max(self.peak, size, peak_bytes(self._pid))
         return max(self._interval, 20 * (time.monotonic() - before))
+
+    def forget_last(self) -> None:
+        """Drop the last sample, unless it is the only one."""
+        if len(self.sizes) > 1:
+            self.seconds.pop()
+            self.sizes.pop()

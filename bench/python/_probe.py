@@ -152,7 +152,8 @@ class Probe:
         self._idle_seconds += self._idle
 
     def limit_by(self, survivors: list[Any]) -> None:
-        """Tell what the survivors need: the base, and the pages that they lie on."""
+        """Tell what the survivors need: the base, and the pages that they lie on.  They live on to the end."""
+        self._survivors = survivors
         self.record("limit", self._base + len(pages_of(survivors)) * PAGE_BYTES)
         self.record("survivor_bytes", sum(map(sys.getsizeof, survivors)))
 
