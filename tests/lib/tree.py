@@ -59,7 +59,7 @@ def files(chosen: Callable[[Path], bool], at_least: int) -> list[Path]:
 
 
 def is_c(path: Path) -> bool:
-    return path.suffix in (".c", ".h")
+    return path.suffix in (".c", ".cc", ".h")
 
 
 def is_shell(path: Path) -> bool:

@@ -8,6 +8,11 @@ from pathlib import Path
 import tree
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+SYSTEM_INCLUDE = re.compile(r"^\s*#\s*include\s*<([^>]+)>", re.MULTILINE)
+
+# Headers that declare system calls: those are os.c's.
+SYSTEM_CALLS = re.compile(r"(sys/(mman|syscall|uio|resource|prctl|stat)|unistd|fcntl|sched|time"
+                          r"|linux/\w+)\.h")
 
 
 def read_layers() -> dict[str, int]:
@@ -63,3 +68,12 @@ def test_includes_go_down() -> None:
                 wrong.append(f"{tree.relative(path)} includes {name} of a higher layer")
     tree.report(wrong)
     assert checked >= 50, f"only {checked} includes found"
+
+
+def test_only_os_calls_the_system() -> None:
+    tree.report([f"{tree.relative(path)} includes <{name}>" for path in library_files()
+                 if path.parent.name == "src" and path.stem != "os"
+                 for name in SYSTEM_INCLUDE.findall(path.read_text())
+                 if SYSTEM_CALLS.fullmatch(name)])
+    text = (tree.ROOT / "src" / "os.c").read_text()
+    assert any(map(SYSTEM_CALLS.fullmatch, SYSTEM_INCLUDE.findall(text))), "os.c calls nothing"

@@ -100,6 +100,18 @@ def test_tools_use_the_standard_library() -> None:
     tree.report(wrong)
 
 
+def test_files_stay_short() -> None:
+    """One module a file: what is longer than this is two."""
+    def is_source(path: Path) -> bool:
+        return path.relative_to(tree.ROOT).parts[0] in ("src", "preload", "scripts", "bench") \
+            and (tree.is_c(path) or tree.is_python(path) or tree.is_shell(path))
+
+    lengths = {path: len(path.read_text().splitlines())
+               for path in tree.files(is_source, at_least=40)}
+    tree.report([f"{tree.relative(path)}: {length} lines" for path, length in lengths.items()
+                 if length > 650])
+
+
 def test_files_have_a_head() -> None:
     """The licence stands in the first lines of each file."""
     def has_head(path: Path) -> bool:
