@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * forks.c: every way to make a process while other threads allocate.
+ *
+ * Workers allocate, resize and free without a pause, in slots that all threads share, while one
+ * thread forks.  A child finds whole blocks in the slots that nobody was using at that moment, frees
+ * them, allocates, makes a thread and ends.  A child that hangs is ended by its alarm.
+ */
+#include "../lib/blocks.h"
+
+#include <pthread.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+
+#define WORKERS 8
+#define SLOTS 400
+#define CHECKED ((size_t)256) /* so many bytes of a block have known contents */
+#define CHILD_SECONDS 60
+
+enum state { EMPTY, BUSY, FULL };
+
+struct slot {
+	int state; /* [atomic] */
+	void *block;
+	size_t size;
+	uint64_t contents;
+};
+
+static struct tap_option options[] = {
+	{ "forks", 2000, "children while eight threads allocate; other points make fewer" },
+	{ NULL, 0, NULL },
+};
+
+static struct slot slots[SLOTS];
+static bool stop; /* [atomic] */
+static pthread_t workers[WORKERS];
+extern char **environ;
+
+static size_t checked_bytes(const struct slot *slot)
+{
+	return slot->size < CHECKED ? slot->size : CHECKED;
+}
+
+static size_t random_size(uint64_t *random)
+{
+	uint64_t kind = random_below(random, 200);
+
+	if (kind == 0)
+		return random_below(random, 3 * MIB);
+	if (kind < 10)
+		return random_below(random, 100 * KIB);
+	return random_below(random, 1500);
+}
+
+static void put_block(struct slot *slot, uint64_t *random)
+{
+	slot->size = random_size(random);
+	switch (random_below(random, 8)) {
+	case 0:
+		slot->block = CALL(calloc)(slot->size, 1);
+		break;
+	case 1:
+		slot->block = CALL(memalign)(64, slot->size);
+		break;
+	default:
+		slot->block = CALL(malloc)(slot->size);
+		break;
+	}
+	REQUIRE(slot->block != NULL);
+	slot->contents = random_next(random);
+	fill(slot->block, checked_bytes(slot), slot->contents);
+}
+
+static void check_block(const struct slot *slot)
+{
+	REQUIRE(is_intact(slot->block, checked_bytes(slot), slot->contents), "block %p of %zu bytes",
+		slot->block, slot->size);
+}
+
+static void resize_block(struct slot *slot, uint64_t *random)
+{
+	size_t known = checked_bytes(slot);
+	size_t size = random_size(random) + 1;
+
+	slot->block = CALL(realloc)(slot->block, size);
+	REQUIRE(slot->block != NULL);
+	REQUIRE(is_intact(slot->block, known < size ? known : size, slot->contents));
+	slot->size = size;
+	fill(slot->block, checked_bytes(slot), slot->contents);
+}
+
+static void use_slot(struct slot *slot, uint64_t *random)
+{
+	int state = __atomic_load_n(&slot->state, __ATOMIC_RELAXED);
+
+	/* Acquires what the thread that left the slot released. */
+	if (state == BUSY || !__atomic_compare_exchange_n(&slot->state, &state, BUSY, false,
+							  __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return;
+	if (state == EMPTY) {
+		put_block(slot, random);
+		state = FULL;
+	} else {
+		check_block(slot);
+		if (random_below(random, 4) == 0) {
+			resize_block(slot, random);
+		} else {
+			CALL(free)(slot->block);
+			state = EMPTY;
+		}
+	}
+	__atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
+}
+
+static void use_slots(uint64_t *random, size_t times)
+{
+	for (size_t i = 0; i < times; i++)
+		use_slot(&slots[random_below(random, SLOTS)], random);
+}
+
+static void *work(void *argument)
+{
+	uint64_t random = (uint64_t)(uintptr_t)argument;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		use_slots(&random, 100);
+	return NULL;
+}
+
+static void *work_briefly(void *argument)
+{
+	uint64_t random = (uint64_t)(uintptr_t)argument;
+
+	use_slots(&random, 50);
+	return NULL;
+}
+
+/* A worker whose work is done by threads that come and go. */
+static void *work_by_others(void *argument)
+{
+	uint64_t random = (uint64_t)(uintptr_t)argument;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		pthread_t thread;
+		void *seed = (void *)(uintptr_t)random_next(&random);
+		REQUIRE(pthread_create(&thread, NULL, work_briefly, seed) == 0);
+		pthread_join(thread, NULL);
+	}
+	return NULL;
+}
+
+static void start_workers(size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		REQUIRE(pthread_create(&workers[i], NULL, i == 0 ? work_by_others : work,
+				       (void *)(uintptr_t)(i + 1)) == 0);
+}
+
+static void stop_workers(size_t count)
+{
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < count; i++)
+		pthread_join(workers[i], NULL);
+}
+
+static void *free_inherited(void *argument)
+{
+	size_t from = (size_t)(uintptr_t)argument;
+
+	for (size_t i = from; i < SLOTS; i += 2) {
+		int state = FULL;
+		if (!__atomic_compare_exchange_n(&slots[i].state, &state, BUSY, false, __ATOMIC_ACQUIRE,
+						 __ATOMIC_RELAXED))
+			continue;
+		check_block(&slots[i]);
+		CALL(free)(slots[i].block);
+		__atomic_store_n(&slots[i].state, EMPTY, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* What a child does: only this thread is left of its parent. */
+static void live_as_a_child(uint64_t random)
+{
+	pthread_t thread;
+
+	alarm(CHILD_SECONDS);
+	for (size_t i = 0; i < SLOTS; i++)
+		if (slots[i].state == BUSY)
+			slots[i].state = EMPTY; /* the block is lost with the thread that held it */
+	if (random_below(&random, 4) == 0)
+		use_slots(&random, 50);
+	free_inherited((void *)0);
+	REQUIRE(pthread_create(&thread, NULL, free_inherited, (void *)1) == 0);
+	use_slots(&random, 200);
+	pthread_join(thread, NULL);
+	if (random_below(&random, 16) == 0)
+		CALL(malloc_trim)(0);
+	use_slots(&random, 200);
+}
+
+static void end_child(uint64_t number)
+{
+	if (number % 4 == 0)
+		exit(tap_status());
+	_exit(tap_status());
+}
+
+static void fork_often(uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			live_as_a_child(i);
+			end_child(i);
+		}
+		REQUIRE(child > 0, "fork: %s", strerror(errno));
+		REQUIRE(tap_child_succeeded(child, "child"), "child %llu", (unsigned long long)i);
+	}
+}
+
+static void with_eight_threads(void)
+{
+	double begin = seconds_now();
+
+	start_workers(WORKERS);
+	fork_often(tap_value("forks"));
+	stop_workers(WORKERS);
+	tap_note("%llu children in %.1f s", (unsigned long long)tap_value("forks"),
+		 seconds_now() - begin);
+}
+
+static void *fork_often_in_a_thread(void *count)
+{
+	fork_often((uint64_t)(uintptr_t)count);
+	return NULL;
+}
+
+/* Three threads fork at the same time, none of them the main thread. */
+static void from_other_threads(void)
+{
+	pthread_t forkers[3];
+	uint64_t count = tap_value("forks") / 20 + 1;
+
+	start_workers(3);
+	for (size_t i = 0; i < COUNT_OF(forkers); i++)
+		REQUIRE(pthread_create(&forkers[i], NULL, fork_often_in_a_thread,
+				       (void *)(uintptr_t)count) == 0);
+	for (size_t i = 0; i < COUNT_OF(forkers); i++)
+		pthread_join(forkers[i], NULL);
+	stop_workers(3);
+}
+
+/* Child, grandchild and great-grandchild, each with threads that allocate. */
+static void fork_generations(int generations)
+{
+	if (generations == 0)
+		return;
+	start_workers(2);
+	for (int i = 0; i < 3; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			live_as_a_child((uint64_t)(generations * 10 + i));
+			fork_generations(generations - 1);
+			end_child((uint64_t)i);
+		}
+		REQUIRE(child > 0 && tap_child_succeeded(child, "child"), "generation %d from the last",
+			generations);
+	}
+	stop_workers(2);
+	__atomic_store_n(&stop, false, __ATOMIC_RELAXED);
+}
+
+static void generations(void)
+{
+	for (uint64_t i = 0; i <= tap_value("forks") / 1000; i++)
+		fork_generations(3);
+}
+
+/* Programs started without a copy of this process. */
+static void vfork_and_spawn(void)
+{
+	char program[] = "true";
+	char *arguments[] = { program, NULL };
+
+	start_workers(4);
+	for (uint64_t i = 0; i < tap_value("forks") / 20; i++) {
+		pid_t child = vfork();
+		if (child == 0) {
+			execvp(program, arguments);
+			_exit(1);
+		}
+		REQUIRE(child > 0 && tap_child_succeeded(child, "vfork"));
+		REQUIRE(posix_spawnp(&child, program, NULL, NULL, arguments, environ) == 0);
+		REQUIRE(tap_child_succeeded(child, "posix_spawn"));
+		if (i % 4 == 0)
+			REQUIRE(system("true") == 0);
+	}
+	stop_workers(4);
+}
+
+static pid_t raw_clone(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+/* No handlers run.  The child may call nothing but _exit, the parent goes on as if nothing was. */
+static void without_handlers(void)
+{
+	start_workers(4);
+	for (uint64_t i = 0; i < tap_value("forks") / 4; i++) {
+		pid_t child = i % 2 == 0 ? _Fork() : raw_clone();
+		if (child == 0)
+			_exit(0);
+		REQUIRE(child > 0 && tap_child_succeeded(child, i % 2 == 0 ? "_Fork" : "clone"));
+	}
+	stop_workers(4);
+	fork_often(3);
+}
+
+/* With one thread nothing is held at that moment, and the child may allocate. */
+static void without_handlers_and_threads(void)
+{
+	uint64_t random = 1;
+
+	for (uint64_t i = 0; i < tap_value("forks") / 20; i++) {
+		use_slots(&random, 500);
+		pid_t child = i % 2 == 0 ? _Fork() : raw_clone();
+		if (child == 0) {
+			alarm(CHILD_SECONDS);
+			free_inherited((void *)0);
+			use_slots(&random, 500);
+			free_inherited((void *)1);
+			_exit(tap_status());
+		}
+		REQUIRE(child > 0 && tap_child_succeeded(child, i % 2 == 0 ? "_Fork" : "clone"));
+	}
+}
+
+static int own_handlers_run;
+
+static void allocate_in_a_handler(void)
+{
+	static void *kept;
+
+	CALL(free)(kept);
+	kept = CALL(malloc)((size_t)(own_handlers_run++ % 7) * 70000 + 10);
+	REQUIRE(kept != NULL);
+}
+
+static void with_handlers_that_allocate(void)
+{
+	REQUIRE(pthread_atfork(allocate_in_a_handler, allocate_in_a_handler, allocate_in_a_handler) ==
+		0);
+	start_workers(4);
+	fork_often(tap_value("forks") / 10);
+	stop_workers(4);
+	EXPECT(own_handlers_run == (int)(tap_value("forks") / 10) * 2, "%d", own_handlers_run);
+}
+
+/* Another library's handlers, which allocate too, registered before ours or after. */
+static void with_plugin(bool first)
+{
+	char plugin[4096];
+	char preload[8300];
+	int (*handlers_run)(void);
+	const char *library = getenv("LD_PRELOAD");
+	void *symbol = dlsym(RTLD_DEFAULT, "plugin_handlers_run");
+
+	if (symbol == NULL) {
+		REQUIRE(tap_built_file(plugin, sizeof(plugin), "plugin.so"), "no plugin.so");
+		if (library == NULL)
+			snprintf(preload, sizeof(preload), "%s", plugin);
+		else
+			snprintf(preload, sizeof(preload), "%s:%s", first ? plugin : library,
+				 first ? library : plugin);
+		tap_restart_with("LD_PRELOAD", preload);
+	}
+	memcpy(&handlers_run, &symbol, sizeof(symbol));
+	start_workers(4);
+	fork_often(tap_value("forks") / 20);
+	stop_workers(4);
+	EXPECT(handlers_run() == (int)(tap_value("forks") / 20) * 2, "%d", handlers_run());
+}
+
+static void with_a_library_before_ours(void)
+{
+	with_plugin(true);
+}
+
+static void with_a_library_after_ours(void)
+{
+	with_plugin(false);
+}
+
+static FILE *stream;
+
+/* Allocates while it holds a stream's lock, for which the next function waits with a lock on the
+ * list of all streams, for which fork waits in turn, after it has run the handlers. */
+static void *hold_a_stream(void *argument)
+{
+	uint64_t random = 7;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		flockfile(stream);
+		use_slots(&random, 20);
+		CALL(free)(CALL(malloc)(2 * MIB));
+		funlockfile(stream);
+	}
+	return argument;
+}
+
+static void *flush_all_streams(void *argument)
+{
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		fflush(NULL);
+	return argument;
+}
+
+static void *open_and_close_streams(void *argument)
+{
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		FILE *other = fopen("/dev/null", "w");
+		REQUIRE(other != NULL);
+		fprintf(other, "%d\n", 42);
+		fclose(other);
+	}
+	return argument;
+}
+
+static void with_stdio_locks_held(void)
+{
+	static void *(*const bodies[])(void *) = { hold_a_stream, flush_all_streams,
+						   open_and_close_streams, work, hold_a_stream };
+
+	stream = fopen("/dev/null", "w");
+	REQUIRE(stream != NULL);
+	for (size_t i = 0; i < COUNT_OF(bodies); i++)
+		REQUIRE(pthread_create(&workers[i], NULL, bodies[i], (void *)(uintptr_t)(i + 1)) == 0);
+	for (uint64_t i = 0; i < tap_value("forks") / 20; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(CHILD_SECONDS);
+			free_inherited((void *)0);
+			FILE *other = fopen("/dev/null", "w");
+			REQUIRE(other != NULL);
+			fprintf(other, "%d\n", 42);
+			fclose(other);
+			_exit(tap_status());
+		}
+		REQUIRE(child > 0 && tap_child_succeeded(child, "child"));
+	}
+	stop_workers(COUNT_OF(bodies));
+	fclose(stream);
+}
+
+static volatile sig_atomic_t signals;
+static pid_t (*volatile fork_of_handler)(void);
+
+static void fork_on_signal(int number)
+{
+	int error = errno;
+	int status = 1;
+	pid_t child = fork_of_handler();
+
+	if (child == 0)
+		_exit(0);
+	if (child > 0)
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+	if (status != 0)
+		_exit(TAP_ERROR);
+	signals = signals + 1;
+	errno = error;
+	(void)number;
+}
+
+/* The handler interrupts this thread wherever it is in the allocator. */
+static void fork_in_handlers(pid_t (*function)(void), int times)
+{
+	struct sigaction action;
+	struct itimerval interval = { { 0, 700 }, { 0, 700 } };
+	struct itimerval none = { { 0, 0 }, { 0, 0 } };
+	uint64_t random = 3;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = fork_on_signal;
+	action.sa_flags = SA_RESTART;
+	fork_of_handler = function;
+	REQUIRE(sigaction(SIGALRM, &action, NULL) == 0);
+	REQUIRE(setitimer(ITIMER_REAL, &interval, NULL) == 0);
+	while (signals < times)
+		use_slots(&random, 100);
+	setitimer(ITIMER_REAL, &none, NULL);
+}
+
+static void fork_in_a_signal_handler(void)
+{
+	fork_in_handlers(fork, (int)(tap_value("forks") / 4));
+}
+
+static void _Fork_in_a_signal_handler_with_threads(void)
+{
+	sigset_t alarms;
+
+	sigemptyset(&alarms);
+	sigaddset(&alarms, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarms, NULL);
+	start_workers(3);
+	pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+	fork_in_handlers(_Fork, (int)(tap_value("forks") / 4));
+	stop_workers(3);
+}
+
+static const struct tap_point points[] = {
+	{ "with_eight_threads", with_eight_threads },
+	{ "from_other_threads", from_other_threads },
+	{ "generations", generations },
+	{ "vfork_and_spawn", vfork_and_spawn },
+	{ "without_handlers", without_handlers },
+	{ "without_handlers_and_threads", without_handlers_and_threads },
+	{ "with_handlers_that_allocate", with_handlers_that_allocate },
+	{ "with_a_library_before_ours", with_a_library_before_ours },
+	{ "with_a_library_after_ours", with_a_library_after_ours },
+	{ "with_stdio_locks_held", with_stdio_locks_held },
+	{ "fork_in_a_signal_handler", fork_in_a_signal_handler },
+	{ "_Fork_in_a_signal_handler_with_threads", _Fork_in_a_signal_handler_with_threads },
+	{ NULL, NULL },
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, points, options);
+}
