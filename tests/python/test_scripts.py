@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Each file of scripts/ checks itself and prints "done"; all run under the preload.
+
+The second line of a script says where it runs: "every" served CPython, the oldest, the default and
+the newest ("few"), the "default" one, or those from a version on ("3.12").  The system's default
+CPython runs each script in two ways.  Exit status 77 skips, with the reason on standard error.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import programs
+from programs import Python
+
+SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
+WAYS = {"default": {}, "eager": {"PYARENA_KEEP_FREE": "0"}}
+
+
+def pythons_for(script: Path) -> list[Python]:
+    """The CPythons that the script's second line asks for."""
+    line = script.read_text().splitlines()[1]
+    assert line.startswith("# pythons: "), f"{script.name}: the second line names the CPythons"
+    wanted = line.removeprefix("# pythons: ")
+    served, default = programs.served_pythons(), programs.default_python()
+    if wanted == "every":
+        return served
+    if wanted == "few":
+        return [python for python in served if python in (served[0], default, served[-1])]
+    if wanted == "default":
+        return [default]
+    least = tuple(map(int, wanted.split(".")))
+    return [python for python in served if python.info >= least]
+
+
+def cases() -> list:
+    """All (script, CPython, way), named for humans."""
+    made = []
+    for script in SCRIPTS:
+        for number, python in enumerate(pythons_for(script)):
+            ways = WAYS if python == programs.default_python() or number == 0 else ("default",)
+            made += [pytest.param(script, python, way,
+                                  id=f"{script.stem}-{programs.label(python)}-{way}")
+                     for way in ways]
+    return made
+
+
+@pytest.mark.parametrize("script, python, way", cases())
+def test_script(script: Path, python: Python, way: str, tmp_path: Path) -> None:
+    result = programs.run([python.path, script], variables=WAYS[way], cwd=tmp_path, timeout=120)
+    if result.status == 77:
+        pytest.skip(result.err.strip()[-300:])
+    if (result.status, result.out, result.err) != (0, "done\n", ""):
+        stock = programs.run([python.path, script], preload=False, cwd=tmp_path, timeout=120)
+        pytest.fail(f"{result}\n\n==== without the library: {stock}", pytrace=False)
