@@ -154,17 +154,17 @@ def collect(
     return [columns[name] for name in columns if name == BASE or name in wanted], []
 
 
-def check(allocator: Allocator, program: Sequence[str]) -> None:
-    """Raise AllocatorError unless the library is really mapped into a process of program.
+def check(allocator: Allocator, python: Path | None = None) -> None:
+    """Raise AllocatorError unless the library is really mapped into a process of this interpreter, or of cat(1).
 
     The dynamic loader only warns when it cannot preload, and stock would be measured instead.
-    program is a Python interpreter's command.
     """
     if allocator.library is None:
         return
-    show = "print(open('/proc/self/maps').read())"
+    maps = "/proc/self/maps"
+    program = ["cat", maps] if python is None else [str(python), "-c", f"print(open('{maps}').read())"]
     done = subprocess.run(
-        [*program, "-c", show],
+        program,
         env=allocator.environment(os.environ, reproducible=True),
         capture_output=True,
         text=True,

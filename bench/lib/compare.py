@@ -239,7 +239,7 @@ def _columns(arguments: argparse.Namespace, python: Python) -> list[allocators.A
             if text.split(" ", 1)[0].removesuffix(".so").removeprefix("lib") in names:
                 print(f"warning: {text}", file=sys.stderr)
     for column in columns:
-        allocators.check(column, [str(python.path)])
+        allocators.check(column, python.path)
     return columns
 
 

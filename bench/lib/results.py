@@ -39,7 +39,7 @@ FIGURES = {
     "wall": Figure("whole_seconds", "whole process, s", table.seconds, "wall time of the process, less idling"),
     "cpu": Figure("whole_cpu_seconds", "processor time, s", table.seconds, "processor time of the whole process"),
 }
-DEFAULT_FIGURES = ("time", "peak", "after", "settled")
+DEFAULT_FIGURES = "time,peak,after,settled"
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Results:
 
     columns: list[str]
     machine: dict[str, object]
+    base: str = BASE
     rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -65,7 +66,7 @@ class Results:
 
     def ratio(self, row: str, column: str, key: str) -> float | None:
         """The median as a multiple of the base's."""
-        value, base = self.median(row, column, key), self.median(row, BASE, key)
+        value, base = self.median(row, column, key), self.median(row, self.base, key)
         return value / base if value is not None and base else None
 
     def spread(self, row: str, key: str) -> float | None:
@@ -79,7 +80,7 @@ class Results:
 
     def matrix(self, figure: Figure) -> tuple[list[str], list[list[str]]] | None:
         """Head and rows of one figure's table: the base's values, the others' multiples, their geometric mean."""
-        others = [column for column in self.columns if column != BASE]
+        others = [column for column in self.columns if column != self.base]
         rows: list[list[str]] = []
         for row in self.rounds:
             values = {column: self.median(row, column, figure.key) for column in self.columns}
@@ -88,7 +89,7 @@ class Results:
             if figure.key == "excess":  # a ratio already
                 cells = ["-" if values[column] is None else figure.show(values[column]) for column in self.columns]
             else:
-                cells = ["-" if values[BASE] is None else figure.show(values[BASE])]
+                cells = ["-" if values[self.base] is None else figure.show(values[self.base])]
                 cells += [_multiple(self.ratio(row, column, figure.key)) for column in others]
             noise = self.spread(row, figure.key)
             rows.append([row, *cells, "-" if noise is None else f"{100 * noise:.0f} %"])
@@ -103,14 +104,23 @@ class Results:
             mean.append(_multiple(table.geometric_mean(values_of_column)))
         return [figure.heading, *self.columns, "spread"], [*rows, [*mean, ""]]
 
-    def text(self, names: Iterable[str]) -> str:
+    def text(self, figures: Iterable[Figure]) -> str:
         """The tables of these figures for a terminal."""
-        matrices = [self.matrix(FIGURES[name]) for name in names]
+        matrices = [self.matrix(figure) for figure in figures]
         return "\n\n".join(table.text(*matrix, rule_before_last=True) for matrix in matrices if matrix)
 
-    def markdown(self, names: Iterable[str]) -> str:
+    def write(self, figures: Iterable[Figure], csv_path: Path | None, json_path: Path | None, page: Path | None) -> None:
+        """Write the files that are wanted: all measurements as CSV, as JSON, and the tables of figures as Markdown."""
+        if csv_path:
+            self.write_csv(csv_path)
+        if json_path:
+            self.write_json(json_path)
+        if page:
+            page.write_text(self.markdown(figures), encoding="utf-8")
+
+    def markdown(self, figures: Iterable[Figure]) -> str:
         """The same for a page, with the machine they were measured on."""
-        matrices = [self.matrix(FIGURES[name]) for name in names]
+        matrices = [self.matrix(figure) for figure in figures]
         machine = "; ".join(f"{name}: {value}" for name, value in self.machine.items())
         return "\n\n".join([*(table.markdown(*matrix) for matrix in matrices if matrix), machine]) + "\n"
 
@@ -145,10 +155,6 @@ def _multiple(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def figure_names(text: str) -> Sequence[str]:
-    """The names in a list such as time,peak, for argparse."""
-    names = list(FIGURES) if text == "all" else text.split(",")
-    for name in names:
-        if name not in FIGURES:
-            raise ValueError(name)
-    return names
+def figures_of(text: str) -> list[Figure]:
+    """The figures in a list such as time,peak.  Raises KeyError for an unknown name."""
+    return [FIGURES[name] for name in (FIGURES if text == "all" else text.split(","))]

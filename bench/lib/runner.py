@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.lib import allocators, machine, workloads
 from bench.lib.measure import Python, RunError, measure
-from bench.lib.results import DEFAULT_FIGURES, FIGURES, Results, figure_names
+from bench.lib.results import DEFAULT_FIGURES, FIGURES, Results, figures_of
 
 _DESCRIPTION = """\
 Measure time and memory of Python workloads under several allocators, side by side.
@@ -64,10 +64,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--plain", action="store_true", help="also preload the peers without PYTHONMALLOC=malloc")
     made.add_argument(
         "--figures",
-        type=figure_names,
         default=DEFAULT_FIGURES,
         metavar="F,G,…",
-        help=f"figures to show, or all (default: {','.join(DEFAULT_FIGURES)})",
+        help=f"figures to show, or all (default: {DEFAULT_FIGURES})",
     )
     made.add_argument("--csv", type=Path, metavar="FILE", help="write every single measurement as CSV")
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
@@ -140,7 +139,11 @@ def main(words: list[str] | None = None) -> int:
         pythons = [Python.resolve(command) for command in arguments.python or ["python3"]]
         for column in columns:
             for python in pythons:
-                allocators.check(column, [str(python.path)])
+                allocators.check(column, python.path)
+        figures = figures_of(arguments.figures)
+    except KeyError as error:
+        _say(f"bench/run: no figure {error.args[0]}; known: {', '.join(FIGURES)}")
+        return 2
     except (allocators.AllocatorError, workloads.WorkloadError, RunError) as error:
         _say(f"bench/run: {error}")
         return 2
@@ -154,13 +157,8 @@ def main(words: list[str] | None = None) -> int:
         run_all(results, arguments, columns, chosen, pythons)
     except KeyboardInterrupt:
         results.failures.append("interrupted; the tables hold what was measured before")
-    print(results.text(arguments.figures))
-    if arguments.csv:
-        results.write_csv(arguments.csv)
-    if arguments.json:
-        results.write_json(arguments.json)
-    if arguments.markdown:
-        arguments.markdown.write_text(results.markdown(arguments.figures), encoding="utf-8")
+    print(results.text(figures))
+    results.write(figures, arguments.csv, arguments.json, arguments.markdown)
     for failure in results.failures:
         _say(f"bench/run: failed: {failure}")
     return 1 if results.failures else 0
