@@ -16,6 +16,7 @@ void pa_arena_init(struct pa_arena *arena, struct pa_heap *heap)
 	arena->heap = heap;
 	arena->free_slots = PA_ARENA_ALL_FREE;
 	arena->registry_index = registry_index;
+	pa_units_set(arena->touched, 0, pa_bit_range(0, PA_SLOT_UNITS)); /* the header stays */
 }
 
 uint64_t pa_units_get(const uint64_t *bitmap, unsigned first, unsigned count)
@@ -71,10 +72,10 @@ uint64_t pa_arena_touched_slots(const struct pa_arena *arena)
 /* The bits at which a run of count set bits begins. */
 static uint64_t run_starts(uint64_t bits, unsigned count)
 {
-	while (count > 1) {
-		unsigned half = count / 2;
-		bits &= bits >> half;
-		count -= half;
+	for (unsigned known = 1; known < count;) { /* bits now begin runs of known */
+		unsigned step = (unsigned)pa_min(known, count - known);
+		bits &= bits >> step;
+		known += step;
 	}
 	return bits;
 }
@@ -128,16 +129,14 @@ void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count)
 	arena->dirty_units += (uint16_t)touched_units(arena, first, count);
 }
 
-unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count, unsigned *fresh)
+unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count)
 {
 	unsigned refaults = 0;
 
-	*fresh = 0;
 	while (count > 0) {
 		unsigned n = (unsigned)pa_min(count, WORD_BITS);
 		uint64_t all = pa_bit_range(0, n);
 		uint64_t purged = pa_units_get(arena->purged, first, n);
-		*fresh += n - pa_count_bits(pa_units_get(arena->touched, first, n));
 		refaults += pa_count_bits(purged);
 		pa_units_clear(arena->purged, first, purged);
 		pa_units_set(arena->touched, first, all);

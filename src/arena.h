@@ -38,10 +38,15 @@ struct pa_arena {
 	uint16_t dead_units;     /* [owner] sum of its pools' dead_units */
 	bool is_queued;          /* [owner] */
 	uint8_t reserved[3];
-	struct pa_pool pools[PA_ARENA_LAST + 1]; /* that of slot 0 stays zero */
+	/*
+	 * That of slot 0 stays zero.  The last two are only read, for addresses where no block can be: they
+	 * lie behind the header's page, in memory that is never written, and so have owner 0 as well.
+	 */
+	struct pa_pool pools[PA_ARENA_SLOTS];
 };
 
-_Static_assert(sizeof(struct pa_arena) <= PA_UNIT_BYTES, "the header is one page");
+_Static_assert(offsetof(struct pa_arena, pools[PA_ARENA_LAST + 1]) <= PA_UNIT_BYTES,
+	       "the header is one page");
 
 PA_INLINE struct pa_arena *pa_arena_of(const void *p)
 {
@@ -91,11 +96,8 @@ unsigned pa_arena_find(const struct pa_arena *arena, unsigned count);
 void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count);
 void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count);
 
-/*
- * Note that count units from first on are about to be touched.  Returns how many of them had been
- * purged; *fresh tells how many were not resident.
- */
-unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count, unsigned *fresh);
+/* Note that count units from first on are about to be touched; returns how many had been purged. */
+unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count);
 
 /* Assert A1 to A3 and the pools' invariants. */
 void pa_arena_check(struct pa_arena *arena);

@@ -51,8 +51,29 @@ _Noreturn void pa_assert_failed(const char *file, int line, const char *sentence
 /* No request may be larger: pointer differences within a block must fit in ptrdiff_t. */
 #define PA_REQUEST_MAX ((size_t)PTRDIFF_MAX)
 
-/* Bits of a user-space address that can be set (without a hint above it, 128 or 256 TiB). */
+/* Bits of a user-space address that can be set, without asking for an address above. */
+#ifdef __x86_64__
+#define PA_ADDRESS_BITS 47
+#else
 #define PA_ADDRESS_BITS 48
+#endif
+
+/* What tells the calling thread from all others: its thread pointer, one instruction. */
+PA_INLINE uintptr_t pa_thread_identity(void)
+{
+#if defined(__x86_64__)
+	uintptr_t self;
+	__asm__("movq %%fs:0, %0" : "=r"(self));
+	return self;
+#elif defined(__aarch64__)
+	uintptr_t self;
+	__asm__("mrs %0, tpidr_el0" : "=r"(self));
+	return self;
+#else
+	static __thread char anchor;
+	return (uintptr_t)&anchor;
+#endif
+}
 
 PA_INLINE size_t pa_round_up(size_t n, size_t power_of_two)
 {

@@ -11,6 +11,7 @@
 
 /* PA_LOCK(NAME, what it guards): first comes the lowest rank, acquired before all others. */
 #define PA_LOCK_LIST(PA_LOCK) \
+	PA_LOCK(SHARED, "the heap of threads that have none of their own any more") \
 	PA_LOCK(LIFE, "start, options set at run time and the lists of heaps") \
 	PA_LOCK(MANAGER, "arenas on their way between heaps and the operating system") \
 	PA_LOCK(LARGE, "large objects and the cache of freed mappings") \

@@ -42,7 +42,7 @@ uint16_t pa_pool_units(unsigned class_index)
 	return unit_range(0, (size_t)class->blocks * class->block_bytes - 1);
 }
 
-void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner)
+void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial)
 {
 	const struct pa_class *class = &pa_classes[class_index];
 
@@ -53,6 +53,7 @@ void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner)
 		.class_index = (uint8_t)class_index,
 		.slots = class->slots,
 		.state = PA_POOL_FREE,
+		.serial = serial,
 	};
 	pa_store_relaxed(&pool->owner, owner);
 }

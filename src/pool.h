@@ -18,7 +18,10 @@
 #include "base.h"
 #include "sizeclass.h"
 
-/* A free block.  The key tells a second free of it from a first one of a live block. */
+/*
+ * A free block.  The key is there as long as the block is free, so it tells a second free of it; it
+ * differs between the pools that use a slot one after the other, lest remains of one mislead.
+ */
 struct pa_block {
 	struct pa_block *next;
 	uintptr_t key;
@@ -53,21 +56,21 @@ struct pa_pool {
 	uint8_t state;      /* [owner] enum pa_pool_state */
 	uint8_t bucket;     /* [owner] of a partial pool: its fullness */
 	uint8_t dead_units; /* [owner] how many units a sweep would probably find dead */
-	uint16_t reserved;
+	uint16_t serial;    /* [const] part of the key */
 };
 
 _Static_assert(sizeof(struct pa_pool) == PA_CACHE_LINE, "a record is one cache line");
 
 PA_INLINE uintptr_t pa_pool_key(const struct pa_pool *pool)
 {
-	return ~(uintptr_t)pool;
+	return (uintptr_t)pool << 16 | pool->serial;
 }
 
 /* All units that blocks of the class can touch, as a mask like absent. */
 uint16_t pa_pool_units(unsigned class_index);
 
 /* Begin a pool on a record; all its units are absent. */
-void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner);
+void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial);
 
 /*
  * The absent units that have to be taken up so that at least one more block is listed, beginning

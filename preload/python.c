@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * python.c: the hook into CPython.  A constructor of a preloaded library runs before main, and
+ * CPython keeps the allocators that it finds set then, unless PYTHONMALLOC or -X dev ask for others.
+ * So its MEM and OBJ domains come to a heap of the interpreter, which the GIL guards: no lock, no
+ * atomic, and an object freed in another thread than the one that made it is freed just as fast.
+ *
+ * What has to be sure at each call is that the caller holds the GIL of the heap's interpreter.
+ *   - CPython 3.7 to 3.11 has one GIL for all interpreters.  The fast path compares the calling thread
+ *     with the one that came last.  Only when they differ is CPython asked who holds the GIL.
+ *   - From 3.12 on, an interpreter may have a GIL of its own, and a thread may go from one to another.
+ *     There the current thread state is thread-local, NULL without a GIL, and names its interpreter:
+ *     the fast path compares that with the heap's.
+ * Who does not hold the GIL is served from the thread's heap, as by malloc.
+ */
+#include "preload.h"
+
+#include <string.h>
+
+/* CPython's interface, as far as it is stable from 3.7 on; all looked up by the dynamic linker. */
+typedef struct py_thread_state {
+	struct py_thread_state *previous, *next;
+	const void *interpreter; /* the first three fields, 3.12 on; checked before they are relied upon */
+} py_thread_state;
+
+struct py_allocator { /* PyMemAllocatorEx */
+	void *context;
+	void *(*malloc)(void *context, size_t bytes);
+	void *(*calloc)(void *context, size_t count, size_t each);
+	void *(*realloc)(void *context, void *p, size_t bytes);
+	void (*free)(void *context, void *p);
+};
+
+enum py_domain { PY_DOMAIN_RAW, PY_DOMAIN_MEM, PY_DOMAIN_OBJ };
+
+#define WEAK __attribute__((weak))
+extern const char *Py_GetVersion(void) WEAK;
+extern int Py_IsInitialized(void) WEAK;
+extern void PyMem_SetAllocator(enum py_domain domain, struct py_allocator *allocator) WEAK;
+extern py_thread_state *_PyThreadState_UncheckedGet(void) WEAK; /* to 3.12 */
+extern py_thread_state *PyThreadState_GetUnchecked(void) WEAK;  /* 3.13 on */
+extern py_thread_state *PyGILState_GetThisThreadState(void) WEAK;
+extern const void *PyThreadState_GetInterpreter(py_thread_state *state) WEAK; /* 3.9 on */
+extern const void *PyInterpreterState_Main(void) WEAK;
+
+/* [const] after install */
+static struct {
+	struct pa_heap *heap;                  /* of the main interpreter; the context of both domains */
+	py_thread_state *(*current_state)(void);
+	bool has_own_gils;                     /* 3.12 on */
+} python;
+
+/* --- which heap a caller that is not known at once may use --- */
+
+/* Before and after CPython's life nobody holds a GIL; one thread is there then. */
+static bool is_outside_of_life(const struct pa_heap *heap)
+{
+	uintptr_t thread = pa_load_relaxed(&heap->thread);
+
+	return !Py_IsInitialized() && (thread == 0 || thread == pa_thread_identity());
+}
+
+/* A main heap that a fork left in the midst of a change is replaced for good. */
+static struct pa_heap *usable_main_heap(struct pa_heap *heap)
+{
+	static struct pa_heap *replacement;
+
+	if (PA_LIKELY(heap->state != PA_HEAP_QUARANTINED))
+		return heap;
+	if (!replacement || replacement->state == PA_HEAP_QUARANTINED)
+		replacement = pa_heap_acquire(PA_HEAP_INTERPRETER);
+	return replacement;
+}
+
+static struct pa_heap *heap_by_thread(struct pa_heap *heap)
+{
+	py_thread_state *state = python.current_state();
+
+	heap = usable_main_heap(heap);
+	if (!heap)
+		return NULL;
+	if (state ? state == PyGILState_GetThisThreadState() : is_outside_of_life(heap)) {
+		pa_store_relaxed(&heap->thread, pa_thread_identity());
+		return heap;
+	}
+	return NULL;
+}
+
+static struct pa_heap *heap_by_state(struct pa_heap *heap)
+{
+	static __thread struct {
+		const void *interpreter;
+		struct pa_heap *heap;
+	} last;
+	py_thread_state *state = python.current_state();
+
+	if (!state) {
+		heap = usable_main_heap(heap);
+		if (!heap || !is_outside_of_life(heap))
+			return NULL;
+		pa_store_relaxed(&heap->thread, pa_thread_identity());
+		return heap;
+	}
+	const void *interpreter = PyThreadState_GetInterpreter(state);
+	if (interpreter == PyInterpreterState_Main()) {
+		heap = usable_main_heap(heap);
+		if (heap && state->interpreter == interpreter)
+			heap->interpreter = interpreter; /* from now on the fast path knows it */
+		return heap;
+	}
+	if (last.interpreter != interpreter || last.heap->state == PA_HEAP_QUARANTINED) {
+		last.heap = pa_heap_of_interpreter(interpreter);
+		last.interpreter = last.heap ? interpreter : NULL;
+	}
+	return last.heap;
+}
+
+static struct pa_heap *heap_of_caller(struct pa_heap *heap)
+{
+	return python.has_own_gils ? heap_by_state(heap) : heap_by_thread(heap);
+}
+
+static PA_COLD void *allocate_slow(struct pa_heap *context, size_t bytes)
+{
+	struct pa_heap *heap = heap_of_caller(context);
+
+	return heap ? pa_allocate(heap, bytes) : pa_malloc(bytes);
+}
+
+static PA_COLD void *allocate_zero_slow(struct pa_heap *context, size_t bytes)
+{
+	struct pa_heap *heap = heap_of_caller(context);
+
+	return heap ? pa_allocate_zero(heap, bytes) : pa_calloc(bytes);
+}
+
+static PA_COLD void *reallocate_slow(struct pa_heap *context, void *p, size_t bytes)
+{
+	struct pa_heap *heap = heap_of_caller(context);
+
+	return heap ? pa_reallocate(heap, p, bytes, "PyMem_Realloc") : pa_realloc(p, bytes, "PyMem_Realloc");
+}
+
+static PA_COLD void free_slow(struct pa_heap *context, void *p)
+{
+	struct pa_heap *heap = heap_of_caller(context);
+
+	if (!p)
+		return;
+	if (!heap)
+		pa_free(p, "PyMem_Free");
+	else if (!pa_heap_free(heap, p))
+		pa_heap_free_slow(heap, p, "PyMem_Free");
+}
+
+/* --- what CPython calls, in two forms that differ in how the owner is known --- */
+
+PA_INLINE bool owns_by_thread(const struct pa_heap *heap)
+{
+	return pa_load_relaxed(&heap->thread) == pa_thread_identity();
+}
+
+PA_INLINE bool owns_by_state(const struct pa_heap *heap)
+{
+	py_thread_state *state = python.current_state();
+
+	return PA_LIKELY(state != NULL) && state->interpreter == heap->interpreter;
+}
+
+#define ALLOCATOR(how) \
+	static void *malloc_##how(void *context, size_t bytes) \
+	{ \
+		struct pa_heap *heap = context; \
+		if (PA_LIKELY(owns_##how(heap))) \
+			return pa_allocate(heap, bytes); \
+		return allocate_slow(heap, bytes); \
+	} \
+	static void *calloc_##how(void *context, size_t count, size_t each) \
+	{ \
+		struct pa_heap *heap = context; \
+		size_t bytes; \
+		if (__builtin_mul_overflow(count, each, &bytes)) \
+			return NULL; \
+		if (PA_LIKELY(owns_##how(heap))) \
+			return pa_allocate_zero(heap, bytes); \
+		return allocate_zero_slow(heap, bytes); \
+	} \
+	static void *realloc_##how(void *context, void *p, size_t bytes) \
+	{ \
+		struct pa_heap *heap = context; \
+		if (!p) \
+			return malloc_##how(context, bytes); \
+		if (PA_LIKELY(owns_##how(heap))) \
+			return pa_reallocate(heap, p, bytes, "PyMem_Realloc"); \
+		return reallocate_slow(heap, p, bytes); \
+	} \
+	static void free_##how(void *context, void *p) \
+	{ \
+		struct pa_heap *heap = context; \
+		if (PA_UNLIKELY(!owns_##how(heap)) || PA_UNLIKELY(!pa_heap_free(heap, p))) \
+			free_slow(heap, p); \
+	}
+
+ALLOCATOR(by_thread)
+ALLOCATOR(by_state)
+
+#define FUNCTIONS(how, heap) \
+	{ \
+		.context = (heap), .malloc = malloc_##how, .calloc = calloc_##how, \
+		.realloc = realloc_##how, .free = free_##how \
+	}
+
+/* --- installation --- */
+
+const char *pa_python_version(char *buffer, size_t bytes)
+{
+	if (!Py_GetVersion)
+		return NULL;
+	const char *full = Py_GetVersion(); /* "3.11.7 (main, …) [GCC …]" */
+	size_t length = pa_min(strcspn(full, " "), bytes - 1);
+	memcpy(buffer, full, length);
+	buffer[length] = 0;
+	return buffer;
+}
+
+/* The minor version of CPython 3, 0 for any other. */
+static unsigned minor_version(void)
+{
+	const char *full = Py_GetVersion ? Py_GetVersion() : "";
+	unsigned minor = 0;
+
+	if (strncmp(full, "3.", 2) != 0)
+		return 0;
+	for (full += 2; *full >= '0' && *full <= '9'; full++)
+		minor = minor * 10 + (unsigned)(*full - '0');
+	return minor;
+}
+
+static bool is_free_threaded(void)
+{
+	return strstr(Py_GetVersion(), "free-threading") != NULL;
+}
+
+bool pa_python_install(void)
+{
+	unsigned minor = minor_version();
+
+	if (minor < 7 || is_free_threaded() || !PyMem_SetAllocator || !Py_IsInitialized)
+		return false;
+	python.has_own_gils = minor >= 12;
+	python.current_state = PyThreadState_GetUnchecked ? PyThreadState_GetUnchecked :
+							    _PyThreadState_UncheckedGet;
+	if (!python.current_state || (python.has_own_gils ?
+					      !PyThreadState_GetInterpreter || !PyInterpreterState_Main :
+					      !PyGILState_GetThisThreadState))
+		return false;
+	python.heap = pa_heap_acquire(PA_HEAP_INTERPRETER);
+	if (!python.heap)
+		return false;
+	struct py_allocator by_thread = FUNCTIONS(by_thread, python.heap);
+	struct py_allocator by_state = FUNCTIONS(by_state, python.heap);
+	struct py_allocator *allocator = python.has_own_gils ? &by_state : &by_thread;
+	PyMem_SetAllocator(PY_DOMAIN_MEM, allocator);
+	PyMem_SetAllocator(PY_DOMAIN_OBJ, allocator);
+	return true;
+}
+
+size_t pa_python_trim(void)
+{
+	struct pa_heap *heap = python.heap ? heap_of_caller(python.heap) : NULL;
+
+	return heap ? pa_heap_trim(heap) : 0;
+}

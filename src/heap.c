@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.c: the slow paths of one heap: pools found, carved, listed and let go; runs; remote frees.
+ * Each entry point marks the heap busy while its lists are changed, see pa_heap_enter.
+ */
+#include "heap.h"
+
+#include "large.h"
+#include "manager.h"
+#include "os.h"
+#include "placement.h"
+#include "reserve.h"
+
+#define STREAK_POPULATE 2 /* new pools in a row that make growth evident */
+#define RELIEVE_ARENAS 4  /* arenas that one call sweeps at most */
+
+struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
+
+struct pa_heap pa_no_heap = {
+	.current = { [0 ... PA_CLASSES - 1] = &pa_no_pool },
+	.id = UINT32_MAX, /* owns nothing, not even free slots */
+	.state = PA_HEAP_OWNED,
+};
+
+static const struct pa_class *class_of_pool(const struct pa_pool *pool)
+{
+	return &pa_classes[pool->class_index];
+}
+
+void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned dead)
+{
+	struct pa_arena *arena = pa_arena_of(pool);
+	int change = (int)dead - pool->dead_units;
+
+	if (change == 0)
+		return;
+	pool->dead_units = (uint8_t)dead;
+	arena->dead_units = (uint16_t)(arena->dead_units + change);
+	pa_placement_account(heap, arena, change);
+}
+
+static struct pa_pool **list_of(struct pa_heap *heap, const struct pa_pool *pool)
+{
+	struct pa_heap_class *class = &heap->classes[pool->class_index];
+
+	return pool->state == PA_POOL_PARTIAL ? &class->partial[pool->bucket] : &class->carvable;
+}
+
+/* Take a pool out of the list that its state names (H2). */
+static void pool_unlink(struct pa_heap *heap, struct pa_pool *pool)
+{
+	if (pool->state != PA_POOL_PARTIAL && pool->state != PA_POOL_CARVABLE)
+		return;
+	struct pa_pool **list = list_of(heap, pool);
+	if (pool->previous)
+		pool->previous->next = pool->next;
+	else
+		*list = pool->next;
+	if (pool->next)
+		pool->next->previous = pool->previous;
+	if (pool->state == PA_POOL_PARTIAL && !*list)
+		heap->classes[pool->class_index].partial_mask &= (uint8_t)~(1u << pool->bucket);
+}
+
+static void pool_link(struct pa_heap *heap, struct pa_pool *pool)
+{
+	struct pa_pool **list = list_of(heap, pool);
+
+	pool->previous = NULL;
+	pool->next = *list;
+	if (pool->next)
+		pool->next->previous = pool;
+	*list = pool;
+	if (pool->state == PA_POOL_PARTIAL)
+		heap->classes[pool->class_index].partial_mask |= (uint8_t)(1u << pool->bucket);
+}
+
+static unsigned fullness(const struct pa_pool *pool)
+{
+	unsigned bucket = (unsigned)pool->used * PA_BUCKETS / class_of_pool(pool)->blocks;
+
+	return bucket < PA_BUCKETS ? bucket : PA_BUCKETS - 1;
+}
+
+/* Resident units of a pool that hold nothing: touched and absent. */
+static unsigned idle_units(const struct pa_pool *pool)
+{
+	const struct pa_arena *arena = pa_arena_of(pool);
+	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
+
+	return pa_count_bits(pa_units_get(arena->touched, first, 16) & pool->absent);
+}
+
+/*
+ * The number of live blocks at which the pool is to be looked at again: at the next quarter below;
+ * and where dead units are likely, at ever smaller steps down to none.
+ */
+static int16_t next_watermark(const struct pa_pool *pool)
+{
+	unsigned used = (unsigned)pool->used;
+	unsigned blocks = class_of_pool(pool)->blocks;
+	unsigned quarter = (fullness(pool) * blocks + PA_BUCKETS - 1) / PA_BUCKETS;
+	unsigned next = quarter > 0 ? quarter - 1 : 0;
+	unsigned sparse = pool->slots * (unsigned)PA_SLOT_UNITS * 2;
+
+	if (used > sparse)
+		next = (unsigned)pa_max(next, sparse);
+	else
+		next = (unsigned)pa_max(next, used - 1 - used / 4);
+	return (int16_t)(next < used ? next : used - 1);
+}
+
+void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
+{
+	enum pa_pool_state state = pool->list ? PA_POOL_PARTIAL : pool->absent ? PA_POOL_CARVABLE : PA_POOL_FULL;
+	unsigned bucket = fullness(pool);
+
+	if (pool->state != state || pool->bucket != bucket) {
+		pool_unlink(heap, pool);
+		pool->state = (uint8_t)state;
+		pool->bucket = (uint8_t)bucket;
+		if (state != PA_POOL_FULL)
+			pool_link(heap, pool);
+	}
+	pool->watermark = next_watermark(pool);
+}
+
+void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool)
+{
+	struct pa_arena *arena = pa_arena_of(pool);
+
+	pool_unlink(heap, pool);
+	pa_heap_set_dead_units(heap, pool, 0);
+	pa_placement_release(heap, arena, pa_arena_slot(pool), pool->slots);
+}
+
+void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	PA_ASSERT(pool->used >= 0, "P2: no more blocks are freed than were live");
+	if (pool->used == 0) {
+		pa_heap_free_pool(heap, pool);
+	} else {
+		pa_heap_place_pool(heap, pool);
+		pa_heap_set_dead_units(heap, pool, pa_pool_expect_dead(pool) + idle_units(pool));
+	}
+	if (!was_busy && pa_reserve_is_exceeded())
+		pa_heap_relieve(heap);
+	pa_heap_leave(heap, was_busy);
+}
+
+/* The current pool has no listed block and is not to be carved now. */
+static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
+{
+	pool->state = PA_POOL_FULL;
+	if (pool->absent) {
+		pool->state = PA_POOL_CARVABLE;
+		pool_link(heap, pool);
+	}
+	/* It is not worth coming back to for a block or two. */
+	int wake = pool->used - class_of_pool(pool)->wake;
+	pool->watermark = (int16_t)(wake > 0 ? wake : 0);
+}
+
+static void make_current(struct pa_heap *heap, struct pa_pool *pool)
+{
+	pool_unlink(heap, pool);
+	pool->state = PA_POOL_CURRENT;
+	pool->watermark = PA_NO_WATERMARK;
+	heap->current[pool->class_index] = pool;
+	pa_heap_set_dead_units(heap, pool, 0);
+}
+
+static struct pa_pool *partial_first(struct pa_heap_class *class)
+{
+	return class->partial_mask ? class->partial[pa_highest_bit(class->partial_mask)] : NULL;
+}
+
+static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
+{
+	unsigned slots = pa_classes[class_index].slots, first;
+	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
+
+	if (!arena)
+		return NULL;
+	pa_placement_take(heap, arena, first, slots);
+	struct pa_pool *pool = &arena->pools[first];
+	pa_pool_init(pool, class_index, heap->id, heap->serial++);
+	for (unsigned i = 1; i < slots; i++) {
+		arena->pools[first + i].back = (uint8_t)i;
+		pa_store_relaxed(&arena->pools[first + i].owner, heap->id);
+	}
+	return pool;
+}
+
+/*
+ * Take up as many absent units of the pool as one more block needs, resident ones first.  Where the
+ * class is growing, make the whole pool resident by one system call instead of one fault each.
+ */
+static void carve(struct pa_heap *heap, struct pa_pool *pool)
+{
+	struct pa_arena *arena = pa_arena_of(pool);
+	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
+	uint16_t resident = (uint16_t)(pa_units_get(arena->touched, first, 16) & pool->absent);
+	uint16_t units = pa_pool_carve_units(pool, pa_lowest_bit(resident ? resident : pool->absent));
+	unsigned refaults = 0;
+
+	if (heap->classes[pool->class_index].streak >= STREAK_POPULATE && resident == 0 &&
+	    pool->absent == pa_pool_units(pool->class_index)) {
+		unsigned count = pa_count_bits(pool->absent);
+		refaults = pa_arena_touch(arena, first, count);
+		pa_os_populate(pa_arena_pool_start(pool), (size_t)count << PA_UNIT_SHIFT);
+	} else {
+		for (uint16_t rest = units; rest; rest &= (uint16_t)(rest - 1))
+			refaults += pa_arena_touch(arena, first + pa_lowest_bit(rest), 1);
+	}
+	if (refaults)
+		pa_reserve_refault(refaults, arena->purged_at_ms);
+	pa_pool_carve(pool, pa_arena_pool_start(pool), units);
+}
+
+/*
+ * Give back what others freed: each pool in remote_pools is taken once, with all of its blocks.
+ * Blocks of a run carry no list.
+ */
+static void collect_remote(struct pa_heap *heap)
+{
+	struct pa_pool *pool = pa_exchange_acquire(&heap->remote_pools, NULL); /* pairs with free_remote */
+
+	while (pool) {
+		struct pa_pool *next = pool->remote_next;
+		struct pa_block *block = pa_exchange_acquire(&pool->remote, NULL); /* likewise */
+		while (block) {
+			struct pa_block *next_block = block->next;
+			block->next = pool->list;
+			pool->list = block;
+			pool->used--;
+			heap->remote_frees++;
+			block = next_block;
+		}
+		if (pool->used <= pool->watermark)
+			pa_heap_settle(heap, pool);
+		pool = next;
+	}
+}
+
+/* Find the current pool's successor; NULL when there is no memory. */
+static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
+{
+	struct pa_heap_class *class = &heap->classes[class_index];
+	struct pa_pool *old = heap->current[class_index];
+	struct pa_pool *pool = partial_first(class);
+
+	if (!pool && old != &pa_no_pool && old->absent) {
+		carve(heap, old);
+		return old;
+	}
+	if (pool || class->carvable) {
+		class->streak = 0;
+		if (!pool)
+			pool = class->carvable;
+	} else {
+		pool = make_pool(heap, class_index);
+		if (!pool)
+			return NULL;
+		if (class->streak < STREAK_POPULATE)
+			class->streak++;
+	}
+	if (old != &pa_no_pool)
+		retire_current(heap, old);
+	make_current(heap, pool);
+	if (!pool->list)
+		carve(heap, pool);
+	return pool;
+}
+
+void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
+{
+	bool was_busy = pa_heap_enter(heap);
+	struct pa_pool *pool;
+
+	if (pa_load_relaxed(&heap->remote_pools))
+		collect_remote(heap);
+	pool = heap->current[class_index];
+	if (!pool->list)
+		pool = refill(heap, class_index);
+	void *block = pool ? pa_heap_pop(heap, class_index) : NULL;
+	if (!was_busy && pa_reserve_is_exceeded())
+		pa_heap_relieve(heap);
+	pa_heap_leave(heap, was_busy);
+	return block;
+}
+
+/* --- runs --- */
+
+static unsigned slots_of(size_t bytes)
+{
+	return (unsigned)((bytes + PA_SLOT_BYTES - 1) >> PA_SLOT_SHIFT);
+}
+
+static unsigned units_of(size_t bytes)
+{
+	return (unsigned)((bytes + PA_UNIT_BYTES - 1) >> PA_UNIT_SHIFT);
+}
+
+/* Units from a run's unit from on are its own now. */
+static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned from, unsigned to)
+{
+	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
+	unsigned refaults = pa_arena_touch(arena, first + from, to - from);
+
+	if (refaults)
+		pa_reserve_refault(refaults, arena->purged_at_ms);
+	pool->run_units = (uint16_t)to;
+}
+
+static void run_records(struct pa_arena *arena, unsigned first, unsigned from, unsigned to, uint32_t owner)
+{
+	for (unsigned i = from; i < to; i++) {
+		arena->pools[first + i].back = (uint8_t)i;
+		pa_store_relaxed(&arena->pools[first + i].owner, owner);
+	}
+}
+
+void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes)
+{
+	bool was_busy = pa_heap_enter(heap);
+	unsigned slots = slots_of(pa_max(bytes, 1)), first;
+	char *start = NULL;
+
+	if (pa_load_relaxed(&heap->remote_pools))
+		collect_remote(heap);
+	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
+	if (arena) {
+		pa_placement_take(heap, arena, first, slots);
+		struct pa_pool *pool = &arena->pools[first];
+		*pool = (struct pa_pool){
+			.used = 1,
+			.reciprocal = pa_classes[PA_CLASS_RUN].reciprocal,
+			.class_index = PA_CLASS_RUN,
+			.slots = (uint8_t)slots,
+			.state = PA_POOL_RUN,
+			.serial = heap->serial++,
+		};
+		run_records(arena, first, 0, slots, heap->id);
+		run_touch(arena, pool, 0, units_of(pa_max(bytes, 1)));
+		start = pa_arena_pool_start(pool);
+		((struct pa_block *)start)->key = 0;
+	}
+	pa_heap_leave(heap, was_busy);
+	return start;
+}
+
+bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes)
+{
+	struct pa_arena *arena = pa_arena_of(pool);
+	unsigned first = pa_arena_slot(pool);
+	unsigned slots = slots_of(bytes), units = units_of(bytes), had = pool->slots;
+
+	if (slots > had) {
+		uint64_t more = pa_bit_range(first + had, slots - had);
+		if (first + slots - 1 > PA_ARENA_LAST || (arena->free_slots & more) != more)
+			return false;
+	}
+	bool was_busy = pa_heap_enter(heap);
+	if (slots > had) {
+		pa_placement_take(heap, arena, first + had, slots - had);
+		run_records(arena, first, had, slots, heap->id);
+		pool->slots = (uint8_t)slots;
+	} else if (slots < had) {
+		pool->slots = (uint8_t)slots;
+		pa_placement_release(heap, arena, first + slots, had - slots);
+	}
+	if (units > pool->run_units)
+		run_touch(arena, pool, pool->run_units, units);
+	else
+		pool->run_units = (uint16_t)units;
+	if (pa_reserve_is_exceeded())
+		pa_heap_relieve(heap);
+	pa_heap_leave(heap, was_busy);
+	return true;
+}
+
+/* --- frees that are not the owner's --- */
+
+struct pa_pool *pa_heap_find(const void *p, const char *function)
+{
+	if (!pa_pagemap_has(p))
+		return NULL;
+	uint32_t offset;
+	struct pa_pool *pool = pa_heap_pool_at(p, &offset);
+	unsigned slot = (unsigned)((uintptr_t)p >> PA_SLOT_SHIFT & (PA_ARENA_SLOTS - 1));
+	if (slot < PA_ARENA_FIRST || slot > PA_ARENA_LAST)
+		pa_fatal(PA_FATAL_FOREIGN, function, p);
+	if (pa_load_relaxed(&pool->owner) == 0)
+		pa_fatal(PA_FATAL_FREED, function, p);
+	if (!pa_class_is_block_start(pool->reciprocal, offset) ||
+	    (pool->class_index < PA_CLASS_RUN &&
+	     pa_class_block_index(pool->reciprocal, offset) >= class_of_pool(pool)->blocks))
+		pa_fatal(PA_FATAL_INSIDE, function, p);
+	if (pa_heap_is_absent(pool, offset) || ((const struct pa_block *)p)->key == pa_pool_key(pool))
+		pa_fatal(PA_FATAL_FREED, function, p);
+	return pool;
+}
+
+static void free_remote(struct pa_pool *pool, struct pa_block *block)
+{
+	block->key = pa_pool_key(pool);
+	struct pa_block *first = pa_load_relaxed(&pool->remote);
+	do
+		block->next = first;
+	while (!pa_cas_weak_release(&pool->remote, &first, block)); /* pairs with collect_remote */
+	if (first)
+		return;
+
+	struct pa_heap *heap = pa_arena_of(pool)->heap;
+	struct pa_pool *head = pa_load_relaxed(&heap->remote_pools);
+	do
+		pool->remote_next = head;
+	while (!pa_cas_weak_release(&heap->remote_pools, &head, pool)); /* pairs with collect_remote */
+}
+
+void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
+{
+	struct pa_pool *pool = pa_heap_find(p, function);
+
+	if (!pool) {
+		if (!pa_large_free(p))
+			pa_fatal(PA_FATAL_FOREIGN, function, p);
+		return;
+	}
+	PA_ASSERT(pa_load_relaxed(&pool->owner) != heap->id, "the owner's frees are fast");
+	(void)heap;
+	free_remote(pool, p);
+}
+
+/* --- giving back --- */
+
+void pa_heap_relieve(struct pa_heap *heap)
+{
+	if (pa_manager_shrink(false) + pa_large_shrink(false) > 0 && !pa_reserve_is_exceeded())
+		return;
+	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
+		pa_heap_sweep_arena(heap, heap->queue_first);
+		pa_placement_flush(heap);
+	}
+}
+
+size_t pa_heap_trim(struct pa_heap *heap)
+{
+	bool was_busy = pa_heap_enter(heap);
+	size_t units = 0;
+
+	if (pa_load_relaxed(&heap->remote_pools))
+		collect_remote(heap);
+	/* Arenas of every fullness, for those that are not queued hold dead units of current pools. */
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
+		struct pa_arena *next;
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
+			next = arena->next;
+			units += pa_heap_sweep_arena(heap, arena);
+		}
+	}
+	pa_placement_flush(heap);
+	pa_heap_leave(heap, was_busy);
+	return units << PA_UNIT_SHIFT;
+}
+
+static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
+{
+	bool is_in_list = false;
+
+	(void)heap;
+	if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE) {
+		for (struct pa_pool *p = *list_of(heap, pool); p; p = p->next)
+			is_in_list |= p == pool;
+		PA_ASSERT(is_in_list, "H2: a pool is in the list that its state names");
+	} else if (pool->state == PA_POOL_CURRENT) {
+		PA_ASSERT(heap->current[pool->class_index] == pool, "H2: the current pool is current");
+	}
+	PA_ASSERT(pool->state != PA_POOL_PARTIAL || pool->list, "a partial pool has listed blocks");
+	PA_ASSERT(pa_load_relaxed(&pool->owner) == heap->id, "the heap's pools have its id");
+}
+
+void pa_heap_check(struct pa_heap *heap)
+{
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
+		PA_ASSERT((heap->arena_mask >> n & 1) == (heap->arenas[n] != NULL), "H3: the mask is true");
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
+			PA_ASSERT(arena->heap == heap, "the heap's arenas point to it");
+			PA_ASSERT(pa_arena_free_count(arena) == n, "H3: an arena is in the list of its fullness");
+			pa_arena_check(arena);
+			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+				struct pa_pool *pool = &arena->pools[slot];
+				bool is_free = arena->free_slots >> slot & 1;
+				if (!is_free)
+					check_pool(heap, pool);
+				slot += is_free ? 1u : pool->slots;
+			}
+		}
+	}
+}

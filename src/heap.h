@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.h: one owner's arenas and pools, and the fast path.  A heap belongs to one thread, or to one
+ * interpreter (whose GIL guards it), or, abandoned, to whoever holds it under PA_LOCK_LIFE.  Only the
+ * owner allocates from it; anybody frees into it.  Heaps are never destroyed, only adopted.
+ *
+ * Call tree, fast to slow:
+ *   pa_heap_pop             take a block of the class's current pool
+ *   pa_heap_allocate_slow     the current pool is used up:
+ *     collect_remote            take back what others freed
+ *     partial_pop               the fullest pool with free blocks
+ *     carve                     take up an absent unit of a pool
+ *     make_pool                 a new pool, from the most full arena
+ *   pa_heap_free            put a block on its pool's list
+ *     pa_heap_settle            the pool has reached its watermark: list it anew, or let it go
+ *       pa_heap_relieve           the reserve is exceeded: purge
+ *     pa_heap_free_slow         freed by another than the owner, large, or misuse
+ *
+ *   H1  current[c] is never NULL: pa_no_pool when there is none, whose list is empty.
+ *   H2  A pool of the heap is in exactly the place that its state names: current, partial[bucket],
+ *       carvable, or in no list (full, run).
+ *   H3  An arena of the heap is in arenas[n], n its free slots; bit n of arena_mask tells that the list
+ *       is not empty.
+ */
+#ifndef PA_HEAP_H
+#define PA_HEAP_H
+
+#include "arena.h"
+#include "message.h"
+#include "pagemap.h"
+
+#define PA_BUCKETS 4u /* of partial pools: by quarters of their capacity in use */
+
+enum pa_heap_kind { PA_HEAP_THREAD, PA_HEAP_INTERPRETER, PA_HEAP_SHARED };
+
+enum pa_heap_state {
+	PA_HEAP_OWNED,
+	PA_HEAP_ABANDONED,   /* its thread has ended; waits for adoption */
+	PA_HEAP_QUARANTINED, /* its thread vanished by a fork in the midst of a change: not to be touched */
+};
+
+/* The pools of one class, but for the current one. */
+struct pa_heap_class {
+	struct pa_pool *partial[PA_BUCKETS]; /* the last is the fullest */
+	struct pa_pool *carvable;
+	uint8_t partial_mask; /* which of partial are not empty */
+	uint8_t streak;       /* new pools since one was last used again: evidence of growth */
+};
+
+struct pa_heap {
+	struct pa_pool *current[PA_CLASSES]; /* [owner] */
+	uint32_t id;                         /* [const] 1 and up */
+	uint8_t kind;                        /* [lock: life] enum pa_heap_kind */
+	uint8_t state;                       /* [lock: life] enum pa_heap_state */
+	_Atomic(bool) is_busy;               /* [owner] its lists are being changed; read after a fork */
+	uint16_t serial;                     /* [owner] of the next pool */
+
+	struct pa_heap_class classes[PA_CLASSES]; /* [owner] */
+	struct pa_arena *arenas[PA_ARENA_USABLE + 1]; /* [owner] H3 */
+	uint64_t arena_mask;                      /* [owner] */
+	struct pa_arena *queue_first, *queue_last; /* [owner] to be swept, the oldest first */
+	int64_t dirty_change;                     /* [owner] not yet told to the reserve */
+	uint64_t sweeps, remote_frees;            /* [owner] statistics */
+	_Atomic(uintptr_t) thread;                /* whose heap it is: see malloc.c and python.c */
+	const void *interpreter;                  /* [lock: life] CPython's, of an interpreter heap */
+	struct pa_heap *next;                     /* [lock: life] of all heaps, in order of id */
+	struct pa_heap *next_abandoned;           /* [lock: life] */
+
+	/*
+	 * [atomic] Pools with blocks on their remote list, each exactly once: who puts the first block
+	 * there puts the pool here, and only who takes the pool from here takes the blocks.  So a pool
+	 * cannot become empty and vanish while somebody is about to put it here.
+	 */
+	_Atomic(struct pa_pool *) remote_pools __attribute__((aligned(PA_CACHE_LINE)));
+};
+
+extern struct pa_pool pa_no_pool; /* H1; never written */
+extern struct pa_heap pa_no_heap; /* of threads that have none yet: every request takes the slow path */
+
+/* A heap for the calling thread or interpreter: an abandoned one, else a new one.  NULL: no memory. */
+struct pa_heap *pa_heap_acquire(enum pa_heap_kind kind);
+
+/* The heap of one of CPython's interpreters, made at its first request.  NULL: no memory. */
+struct pa_heap *pa_heap_of_interpreter(const void *interpreter);
+
+/* The owner ends: give back what is free, and leave the rest to be adopted. */
+void pa_heap_abandon(struct pa_heap *heap);
+
+/* Collect remote frees and give back free memory of heaps that nobody owns. */
+void pa_heap_serve_abandoned(void);
+
+/* First of all heaps; the caller holds PA_LOCK_LIFE. */
+struct pa_heap *pa_heap_first_locked(void);
+uint64_t pa_heap_adoptions_locked(void);
+
+/*
+ * In a forked child: every thread heap but the caller's has lost its owner.  Those that were in the
+ * midst of a change are left alone for good.
+ */
+void pa_heap_after_fork_child(struct pa_heap *own);
+
+void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index);
+
+/* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot. */
+void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes);
+
+/* Grow or shrink a run in place; false if the slots behind it are not free. */
+bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes);
+
+void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool);
+
+/* Free what pa_heap_free did not: another owner's block or a large one; or end with a message. */
+PA_COLD void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function);
+
+/* Give free memory back while the reserve is exceeded: a bounded amount of work. */
+void pa_heap_relieve(struct pa_heap *heap);
+
+/* Give back everything that is free. Returns bytes. */
+size_t pa_heap_trim(struct pa_heap *heap);
+
+/* sweep.c: give back the free slots and dead units of one arena; returns units. */
+unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena);
+
+/* A pool's free blocks have changed: put it into the list where it belongs now, and set its watermark. */
+void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool);
+
+/* Set how many of a pool's units count as dead: resident, but holding nothing. */
+void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned dead);
+
+/* An empty pool's slots become free. */
+void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool);
+
+/*
+ * Around each change of the heap's lists.  The few stores of the fast path may be torn by a fork in
+ * another thread: a block is lost then, no more.  Changes of lists may not; so the child is told.
+ */
+PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
+{
+	bool was_busy = pa_load_relaxed(&heap->is_busy);
+
+	pa_store_relaxed(&heap->is_busy, true);
+	atomic_signal_fence(memory_order_seq_cst);
+	return was_busy;
+}
+
+PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	pa_store_relaxed(&heap->is_busy, was_busy);
+}
+
+/*
+ * Which block an address is the start of: its pool, or an end with a message if it is none.  NULL if
+ * the address is in no arena.
+ */
+struct pa_pool *pa_heap_find(const void *p, const char *function);
+
+/* Assert all invariants of the heap, its arenas and pools. */
+void pa_heap_check(struct pa_heap *heap);
+
+PA_INLINE void *pa_heap_pop(struct pa_heap *heap, unsigned class_index)
+{
+	struct pa_pool *pool = heap->current[class_index];
+	struct pa_block *block = pool->list;
+
+	if (PA_UNLIKELY(!block))
+		return NULL;
+	pool->list = block->next;
+	pool->used++;
+	block->key = 0;
+	return block;
+}
+
+/* The record of the pool that an address of an arena is in, and the address's offset in the pool. */
+PA_INLINE struct pa_pool *pa_heap_pool_at(const void *p, uint32_t *offset)
+{
+	struct pa_pool *pool =
+		&pa_arena_of(p)->pools[(uintptr_t)p >> PA_SLOT_SHIFT & (PA_ARENA_SLOTS - 1)];
+	uint32_t back = pool->back;
+
+	*offset = (uint32_t)((uintptr_t)p & (PA_SLOT_BYTES - 1)) | back << PA_SLOT_SHIFT;
+	return pool - back;
+}
+
+PA_INLINE bool pa_heap_is_absent(const struct pa_pool *pool, uint32_t offset)
+{
+	return (uint32_t)pool->absent >> (offset >> PA_UNIT_SHIFT) & 1;
+}
+
+/* Free a block of the heap's own; false if it is not that simple: pa_heap_free_slow finds out. */
+PA_INLINE bool pa_heap_free(struct pa_heap *heap, void *p)
+{
+	if (PA_UNLIKELY(!pa_pagemap_has(p)))
+		return false;
+	uint32_t offset;
+	struct pa_pool *pool = pa_heap_pool_at(p, &offset);
+	struct pa_block *block = p;
+
+	if (PA_UNLIKELY(pa_load_relaxed(&pool->owner) != heap->id) ||
+	    PA_UNLIKELY(!pa_class_is_block_start(pool->reciprocal, offset)) ||
+	    PA_UNLIKELY(pa_heap_is_absent(pool, offset)) ||
+	    PA_UNLIKELY(block->key == pa_pool_key(pool)))
+		return false;
+	block->next = pool->list;
+	block->key = pa_pool_key(pool);
+	pool->list = block;
+	if (PA_UNLIKELY(--pool->used <= pool->watermark))
+		pa_heap_settle(heap, pool);
+	return true;
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * large.h: objects above PA_MEDIUM_MAX, and those aligned to more than a slot: each in a mapping of
+ * its own, found by a hash table of their addresses.  A few freed mappings are kept, as part of the
+ * reserve.  Guarded by PA_LOCK_LARGE.
+ */
+#ifndef PA_LARGE_H
+#define PA_LARGE_H
+
+#include "base.h"
+
+/* NULL when the system has no memory.  *is_zero tells that the memory is known to be zero. */
+void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero);
+
+/* False if no large object begins at p. */
+bool pa_large_free(void *p);
+
+/* The object's usable bytes; 0 if no large object begins at p. */
+size_t pa_large_bytes(const void *p);
+
+/* Change the object's size without copying; it may move.  NULL when refused: the object is unchanged. */
+void *pa_large_resize(void *p, size_t bytes);
+
+/* Unmap freed mappings while the reserve is exceeded; with all, every one.  Returns the units given back. */
+uint64_t pa_large_shrink(bool all);
+
+struct pa_large_counts {
+	uint64_t objects;
+	uint64_t bytes;
+	uint64_t cached_bytes;
+	uint64_t record_bytes;
+};
+void pa_large_count(struct pa_large_counts *counts);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * life.h: the library's start, its way through forks, its end.  Called by preload/.
+ */
+#ifndef PA_LIFE_H
+#define PA_LIFE_H
+
+#include "base.h"
+
+#define PA_VERSION PACKAGE_VERSION /* from configure.ac */
+
+/*
+ * Read the options and make ready for threads and forks.  Called at the first request, whenever that
+ * is: it must not need what is not there yet.  Without an environment (too early) options stay at
+ * their defaults until pa_life_start is called again with one.
+ */
+void pa_life_start(char *const *environment);
+
+/* Write the report that PYARENA_STATS asks for. */
+void pa_life_report(void);
+
+/* The library serves this process (the default), or stands aside and reports nothing. */
+void pa_life_stand_aside(void);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc.c: see malloc.h.  Owns the threads' heaps, from the first request to the thread's end.
+ */
+#include "malloc.h"
+
+#include "large.h"
+#include "lock.h"
+#include "manager.h"
+#include "os.h"
+
+#include <pthread.h>
+#include <string.h>
+
+__thread struct pa_heap *pa_thread_heap __attribute__((tls_model("initial-exec"))) = &pa_no_heap;
+
+/* [owner: thread] its heap has been abandoned; what it still asks for comes from the shared one. */
+static __thread bool thread_has_ended __attribute__((tls_model("initial-exec")));
+
+static struct {
+	pthread_key_t key;           /* [const] its destructor runs at a thread's end */
+	bool has_key;                /* [const] */
+	struct pa_heap *shared_heap; /* [lock: shared] */
+} threads;
+
+static void *no_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* --- on a heap --- */
+
+void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
+{
+	void *p;
+
+	if (bytes <= PA_SMALL_MAX) {
+		unsigned class_index = pa_class_of(bytes);
+		p = pa_heap_pop(heap, class_index);
+		if (!p)
+			p = pa_heap_allocate_slow(heap, class_index);
+	} else if (bytes <= PA_MEDIUM_MAX) {
+		p = pa_heap_allocate_run(heap, bytes);
+	} else {
+		bool is_zero;
+		p = pa_large_allocate(bytes, 1, &is_zero);
+	}
+	return p ? p : no_memory();
+}
+
+void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
+{
+	if (bytes > PA_MEDIUM_MAX) {
+		bool is_zero;
+		void *p = pa_large_allocate(bytes, 1, &is_zero);
+		if (!p)
+			return no_memory();
+		return is_zero ? p : memset(p, 0, bytes);
+	}
+	void *p = pa_allocate(heap, bytes);
+	return p ? memset(p, 0, bytes) : NULL;
+}
+
+static void *allocate_aligned(struct pa_heap *heap, size_t align, size_t bytes)
+{
+	void *p;
+
+	if (align <= PA_ALIGN)
+		return pa_allocate(heap, bytes);
+	if (bytes > PA_REQUEST_MAX - align)
+		return no_memory();
+	if (align <= PA_SLOT_BYTES && bytes <= PA_SMALL_MAX && pa_round_up(bytes, align) <= PA_SMALL_MAX) {
+		unsigned class_index = pa_class_of_aligned(bytes, align);
+		p = pa_heap_pop(heap, class_index);
+		if (!p)
+			p = pa_heap_allocate_slow(heap, class_index);
+	} else if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX) {
+		p = pa_heap_allocate_run(heap, bytes);
+	} else {
+		bool is_zero;
+		p = pa_large_allocate(bytes, align, &is_zero);
+	}
+	return p ? p : no_memory();
+}
+
+static void release(struct pa_heap *heap, void *p, const char *function)
+{
+	if (!pa_heap_free(heap, p))
+		pa_heap_free_slow(heap, p, function);
+}
+
+static size_t pool_bytes(const struct pa_pool *pool)
+{
+	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT :
+						   pa_classes[pool->class_index].block_bytes;
+}
+
+static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const char *function)
+{
+	void *moved = pa_allocate(heap, bytes);
+
+	if (moved) {
+		memcpy(moved, p, pa_min(had, bytes));
+		release(heap, p, function);
+	}
+	return moved;
+}
+
+/* A block is kept while at least three quarters of it are used, as CPython does. */
+static bool is_good_fit(size_t had, size_t bytes)
+{
+	return bytes <= had && bytes >= had - had / 4;
+}
+
+static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t bytes, const char *function)
+{
+	if (bytes > PA_MEDIUM_MAX / 2) {
+		void *resized = pa_large_resize(p, bytes);
+		return resized ? resized : no_memory();
+	}
+	return move(heap, p, had, bytes, function);
+}
+
+void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function)
+{
+	struct pa_pool *pool = pa_heap_find(p, function);
+
+	if (!pool) {
+		size_t had = pa_large_bytes(p);
+		if (had == 0)
+			pa_fatal(PA_FATAL_FOREIGN, function, p);
+		return reallocate_large(heap, p, had, bytes, function);
+	}
+	size_t had = pool_bytes(pool);
+	if (pool->class_index != PA_CLASS_RUN) {
+		if (is_good_fit(had, bytes) || (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
+			return p;
+		return move(heap, p, had, bytes, function);
+	}
+	bool is_own = pa_load_relaxed(&pool->owner) == heap->id;
+	if (bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX && is_own && pa_heap_resize_run(heap, pool, bytes))
+		return p;
+	if (is_good_fit(had, bytes))
+		return p;
+	return move(heap, p, had, bytes, function);
+}
+
+/* --- on the calling thread's heap --- */
+
+static void thread_end(void *heap)
+{
+	pa_thread_heap = &pa_no_heap;
+	thread_has_ended = true;
+	pa_heap_abandon(heap);
+}
+
+bool pa_malloc_init(void)
+{
+	threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
+	return threads.has_key;
+}
+
+/* The thread's own heap, made at its first request; NULL: it has to use the shared one. */
+static struct pa_heap *own_heap(void)
+{
+	struct pa_heap *heap = pa_thread_heap;
+
+	if (PA_LIKELY(heap != &pa_no_heap))
+		return heap;
+	if (thread_has_ended)
+		return NULL;
+	heap = pa_heap_acquire(PA_HEAP_THREAD);
+	if (!heap)
+		return NULL;
+	pa_store_relaxed(&heap->thread, pa_thread_identity());
+	pa_thread_heap = heap;
+	/* May allocate, which is why the heap is there already.  Without a key, heaps are not handed on. */
+	if (threads.has_key)
+		pthread_setspecific(threads.key, heap);
+	return heap;
+}
+
+/* The heap to serve the thread; *is_shared tells that it has to be handed back by put_heap. */
+static struct pa_heap *get_heap(bool *is_shared)
+{
+	struct pa_heap *heap = own_heap();
+
+	*is_shared = heap == NULL;
+	if (heap)
+		return heap;
+	pa_lock(PA_LOCK_SHARED);
+	if (!threads.shared_heap)
+		threads.shared_heap = pa_heap_acquire(PA_HEAP_SHARED);
+	return threads.shared_heap;
+}
+
+static void put_heap(bool is_shared)
+{
+	if (is_shared)
+		pa_unlock(PA_LOCK_SHARED);
+}
+
+/* call is evaluated with the thread's heap as heap; without any heap there is no memory. */
+#define WITH_HEAP(result, call) \
+	do { \
+		bool is_shared; \
+		struct pa_heap *heap = get_heap(&is_shared); \
+		(result) = heap ? (call) : no_memory(); \
+		put_heap(is_shared); \
+	} while (0)
+
+void *pa_malloc(size_t bytes)
+{
+	void *p;
+
+	WITH_HEAP(p, pa_allocate(heap, bytes));
+	return p;
+}
+
+void *pa_calloc(size_t bytes)
+{
+	void *p;
+
+	WITH_HEAP(p, pa_allocate_zero(heap, bytes));
+	return p;
+}
+
+void *pa_realloc(void *p, size_t bytes, const char *function)
+{
+	void *resized;
+
+	WITH_HEAP(resized, pa_reallocate(heap, p, bytes, function));
+	return resized;
+}
+
+void *pa_memalign(size_t align, size_t bytes)
+{
+	void *p;
+
+	WITH_HEAP(p, allocate_aligned(heap, align, bytes));
+	return p;
+}
+
+void pa_free(void *p, const char *function)
+{
+	/* Needs no heap: what is not the thread's own goes to its owner's remote list. */
+	release(pa_thread_heap, p, function);
+}
+
+size_t pa_usable_bytes(const void *p, const char *function)
+{
+	struct pa_pool *pool = pa_heap_find(p, function);
+
+	if (pool)
+		return pool_bytes(pool);
+	size_t bytes = pa_large_bytes(p);
+	if (bytes == 0)
+		pa_fatal(PA_FATAL_FOREIGN, function, p);
+	return bytes;
+}
+
+size_t pa_malloc_trim(void)
+{
+	size_t bytes = 0;
+
+	if (pa_thread_heap != &pa_no_heap)
+		bytes += pa_heap_trim(pa_thread_heap);
+	pa_heap_serve_abandoned();
+	bytes += (size_t)(pa_manager_shrink(true) + pa_large_shrink(true)) << PA_UNIT_SHIFT;
+	return bytes;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc.h: malloc's semantics on a heap: sizes to classes, runs and large objects; zeroing, resizing,
+ * alignment; and the calling thread's heap.  Called by the exported functions in preload/.
+ *
+ * The functions that take a heap are for its owner.  Those that take none find the thread's heap,
+ * make one if need be, and make do with a shared one behind a lock where a thread is about to end.
+ * All set errno to ENOMEM when they return NULL for lack of memory or an impossible size.
+ */
+#ifndef PA_MALLOC_H
+#define PA_MALLOC_H
+
+#include "heap.h"
+
+/* [owner: thread] never NULL: pa_no_heap before the thread's first request and after its last one. */
+extern __thread struct pa_heap *pa_thread_heap __attribute__((tls_model("initial-exec")));
+
+void *pa_allocate_slow(struct pa_heap *heap, size_t bytes);
+void *pa_allocate_zero(struct pa_heap *heap, size_t bytes);
+void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function);
+
+PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
+{
+	if (PA_LIKELY(bytes <= PA_TINY_MAX)) {
+		void *block = pa_heap_pop(heap, pa_class_of_tiny(bytes));
+		if (PA_LIKELY(block != NULL))
+			return block;
+	}
+	return pa_allocate_slow(heap, bytes);
+}
+
+/* The fast path of malloc: NULL if pa_malloc has to be called. */
+PA_INLINE void *pa_malloc_fast(size_t bytes)
+{
+	return PA_LIKELY(bytes <= PA_TINY_MAX) ? pa_heap_pop(pa_thread_heap, pa_class_of_tiny(bytes)) : NULL;
+}
+
+void *pa_malloc(size_t bytes);
+void *pa_calloc(size_t bytes);
+void *pa_realloc(void *p, size_t bytes, const char *function);
+void *pa_memalign(size_t align, size_t bytes); /* align is a power of two */
+void pa_free(void *p, const char *function);
+
+/* How many bytes of the block at p may be used. */
+size_t pa_usable_bytes(const void *p, const char *function);
+
+/* Give back all free memory that the calling thread reaches; returns bytes. */
+size_t pa_malloc_trim(void);
+
+/* Once, before there are threads. False if the system refuses. */
+bool pa_malloc_init(void);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * placement.c: see placement.h.
+ */
+#include "placement.h"
+
+#include "large.h"
+#include "manager.h"
+#include "reserve.h"
+
+#define ACCOUNT_BATCH 16 /* units of change before the reserve is told */
+#define FIT_TRIES 4      /* arenas of one fullness that are searched for a run of slots */
+
+static void arena_unlink(struct pa_heap *heap, struct pa_arena *arena)
+{
+	unsigned n = pa_arena_free_count(arena);
+
+	if (arena->previous)
+		arena->previous->next = arena->next;
+	else
+		heap->arenas[n] = arena->next;
+	if (arena->next)
+		arena->next->previous = arena->previous;
+	if (!heap->arenas[n])
+		heap->arena_mask &= ~(UINT64_C(1) << n);
+}
+
+static void arena_link(struct pa_heap *heap, struct pa_arena *arena)
+{
+	unsigned n = pa_arena_free_count(arena);
+
+	arena->previous = NULL;
+	arena->next = heap->arenas[n];
+	if (arena->next)
+		arena->next->previous = arena;
+	heap->arenas[n] = arena;
+	heap->arena_mask |= UINT64_C(1) << n;
+}
+
+void pa_placement_dequeue(struct pa_heap *heap, struct pa_arena *arena)
+{
+	if (!arena->is_queued)
+		return;
+	if (arena->queue_previous)
+		arena->queue_previous->queue_next = arena->queue_next;
+	else
+		heap->queue_first = arena->queue_next;
+	if (arena->queue_next)
+		arena->queue_next->queue_previous = arena->queue_previous;
+	else
+		heap->queue_last = arena->queue_previous;
+	arena->is_queued = false;
+}
+
+static void queue_append(struct pa_heap *heap, struct pa_arena *arena)
+{
+	arena->queue_previous = heap->queue_last;
+	arena->queue_next = NULL;
+	if (heap->queue_last)
+		heap->queue_last->queue_next = arena;
+	else
+		heap->queue_first = arena;
+	heap->queue_last = arena;
+	arena->is_queued = true;
+}
+
+void pa_placement_flush(struct pa_heap *heap)
+{
+	pa_reserve_add_dirty(heap->dirty_change);
+	heap->dirty_change = 0;
+}
+
+void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int change)
+{
+	if (arena->dirty_units + arena->dead_units > 0) {
+		if (!arena->is_queued)
+			queue_append(heap, arena);
+	} else {
+		pa_placement_dequeue(heap, arena);
+	}
+	heap->dirty_change += change;
+	if (heap->dirty_change >= ACCOUNT_BATCH || heap->dirty_change <= -ACCOUNT_BATCH) {
+		pa_placement_flush(heap);
+		pa_reserve_tick();
+	}
+}
+
+void pa_placement_take(struct pa_heap *heap, struct pa_arena *arena, unsigned first, unsigned count)
+{
+	int before = arena->dirty_units;
+
+	arena_unlink(heap, arena);
+	pa_arena_take(arena, first, count);
+	arena_link(heap, arena);
+	pa_placement_account(heap, arena, arena->dirty_units - before);
+}
+
+void pa_placement_release(struct pa_heap *heap, struct pa_arena *arena, unsigned first, unsigned count)
+{
+	int before = arena->dirty_units;
+
+	arena_unlink(heap, arena);
+	pa_arena_give(arena, first, count);
+	if (arena->free_slots != PA_ARENA_ALL_FREE) {
+		arena_link(heap, arena);
+		pa_placement_account(heap, arena, arena->dirty_units - before);
+		return;
+	}
+	pa_placement_dequeue(heap, arena);
+	heap->dirty_change += arena->dirty_units - before;
+	pa_placement_flush(heap);
+	pa_reserve_tick();
+	pa_manager_give(arena);
+}
+
+struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigned *first)
+{
+	for (uint64_t mask = heap->arena_mask >> count << count; mask; mask &= mask - 1) {
+		struct pa_arena *arena = heap->arenas[pa_lowest_bit(mask)];
+		for (unsigned n = 0; arena && n < FIT_TRIES; n++, arena = arena->next) {
+			*first = pa_arena_find(arena, count);
+			if (*first)
+				return arena;
+		}
+	}
+
+	pa_heap_serve_abandoned();
+	struct pa_arena *arena = pa_manager_take(heap);
+	if (!arena && pa_large_shrink(true) > 0)
+		arena = pa_manager_take(heap);
+	if (!arena) {
+		*first = 0;
+		return NULL;
+	}
+	arena_link(heap, arena);
+	pa_placement_account(heap, arena, 0);
+	*first = pa_arena_find(arena, count);
+	return arena;
+}

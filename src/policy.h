@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * policy.h: how much free memory to keep resident.  Pure: clocks, counters and options are arguments,
+ * so that unit tests drive it with a made clock.  reserve.c owns the one instance and guards it.
+ *
+ * auto: memory that was purged and is used again within the window was purged wrongly; its cost is
+ * known, a price for each page.  While that cost stays under a small share of the process's CPU time,
+ * nothing is kept but the floor.  When it does not, the limit grows by what was purged wrongly.  What
+ * lies in the reserve unused through a whole interval is let go by halves.
+ */
+#ifndef PA_POLICY_H
+#define PA_POLICY_H
+
+#include "base.h"
+#include "option.h"
+
+#define PA_POLICY_WINDOW_NS UINT64_C(60000000)    /* used again later than this: rightly purged */
+#define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
+#define PA_POLICY_SHARE 50                        /* purging may cost one part in so many of the CPU time */
+#define PA_POLICY_PAGE_NS 1500                    /* to purge a unit and touch it again, measured */
+#define PA_POLICY_CREDIT_NS INT64_C(2000000)      /* unspent CPU share that may be saved up */
+#define PA_POLICY_FLOOR_UNITS 128                 /* kept without reason: half a MiB */
+#define PA_POLICY_FLOOR_SHARE 128                 /* or one part in so many of what is live */
+#define PA_POLICY_CAP_SHARE 1                     /* at most as much as is live, or ... */
+#define PA_POLICY_CAP_UNITS (64 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
+
+struct pa_policy_input {
+	uint64_t now_ns;       /* monotonic */
+	uint64_t cpu_ns;       /* CPU time of the process */
+	uint64_t refault_units; /* purged and used again within the window, since the process began */
+	uint64_t low_units;    /* the fewest dirty units since the last tick */
+	uint64_t live_units;   /* what is mapped and not dirty */
+};
+
+struct pa_policy {
+	struct pa_keep_option keep;
+	uint64_t limit_units;
+	uint64_t refault_units;  /* as of the last tick */
+	uint64_t pending_units;  /* refaulted and not yet answered by growth */
+	uint64_t cpu_ns;         /* as of the last tick */
+	uint64_t interval_began_ns;
+	uint64_t interval_low_units; /* the fewest dirty units since then */
+	int64_t debt_ns;         /* cost of refaults less the share of CPU time; negative is credit */
+	bool is_started;
+};
+
+void pa_policy_init(struct pa_policy *policy, const struct pa_keep_option *keep);
+
+/* Look at the counters; returns the units that may stay dirty from now on. */
+uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *input);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * registry.c: all heaps, those that wait for an owner, and what a fork does to them.  Guarded by
+ * PA_LOCK_LIFE.  Called when threads begin and end, by malloc.c, python.c and life.c.
+ */
+#include "heap.h"
+#include "lock.h"
+#include "manager.h"
+
+#define SERVED_AT_ONCE 4u
+
+/* [lock: life] */
+static struct {
+	struct pa_heap *first, *last; /* all, in order of id */
+	struct pa_heap *abandoned;
+	uint32_t count;
+	uint64_t adoptions;
+} registry;
+
+/* The one that was abandoned last: its records are the likeliest to be in cache. */
+static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
+{
+	struct pa_heap **link = &registry.abandoned;
+
+	while (*link && (*link)->kind != kind)
+		link = &(*link)->next_abandoned;
+	struct pa_heap *heap = *link;
+	if (heap) {
+		*link = heap->next_abandoned;
+		heap->next_abandoned = NULL;
+		heap->state = PA_HEAP_OWNED;
+		registry.adoptions++;
+	}
+	return heap;
+}
+
+static struct pa_heap *create_locked(enum pa_heap_kind kind)
+{
+	if (registry.count == UINT32_MAX - 1)
+		return NULL;
+	struct pa_heap *heap = pa_manager_record(sizeof *heap);
+	if (!heap)
+		return NULL;
+	for (unsigned i = 0; i < PA_CLASSES; i++)
+		heap->current[i] = &pa_no_pool;
+	heap->id = ++registry.count;
+	heap->kind = (uint8_t)kind;
+	heap->state = PA_HEAP_OWNED;
+	if (registry.last)
+		registry.last->next = heap;
+	else
+		registry.first = heap;
+	registry.last = heap;
+	return heap;
+}
+
+struct pa_heap *pa_heap_acquire(enum pa_heap_kind kind)
+{
+	pa_lock(PA_LOCK_LIFE);
+	struct pa_heap *heap = adopt_locked(kind);
+	if (!heap)
+		heap = create_locked(kind);
+	pa_unlock(PA_LOCK_LIFE);
+	return heap;
+}
+
+struct pa_heap *pa_heap_of_interpreter(const void *interpreter)
+{
+	pa_lock(PA_LOCK_LIFE);
+	struct pa_heap *heap = registry.first;
+	while (heap && !(heap->state == PA_HEAP_OWNED && heap->kind == PA_HEAP_INTERPRETER &&
+			 heap->interpreter == interpreter))
+		heap = heap->next;
+	if (!heap)
+		heap = create_locked(PA_HEAP_INTERPRETER);
+	if (heap)
+		heap->interpreter = interpreter;
+	pa_unlock(PA_LOCK_LIFE);
+	return heap;
+}
+
+static void put_abandoned_locked(struct pa_heap *heap)
+{
+	heap->state = PA_HEAP_ABANDONED;
+	pa_store_relaxed(&heap->thread, 0);
+	heap->interpreter = NULL;
+	heap->next_abandoned = registry.abandoned;
+	registry.abandoned = heap;
+}
+
+void pa_heap_abandon(struct pa_heap *heap)
+{
+	pa_heap_trim(heap);
+	pa_lock(PA_LOCK_LIFE);
+	put_abandoned_locked(heap);
+	pa_unlock(PA_LOCK_LIFE);
+}
+
+static struct pa_heap *take_abandoned_with_frees_locked(void)
+{
+	struct pa_heap **link = &registry.abandoned;
+
+	while (*link && !pa_load_relaxed(&(*link)->remote_pools))
+		link = &(*link)->next_abandoned;
+	struct pa_heap *heap = *link;
+	if (heap) {
+		*link = heap->next_abandoned;
+		heap->next_abandoned = NULL;
+		heap->state = PA_HEAP_OWNED;
+	}
+	return heap;
+}
+
+void pa_heap_serve_abandoned(void)
+{
+	for (unsigned n = 0; n < SERVED_AT_ONCE; n++) {
+		pa_lock(PA_LOCK_LIFE);
+		struct pa_heap *heap = take_abandoned_with_frees_locked();
+		pa_unlock(PA_LOCK_LIFE);
+		if (!heap)
+			return;
+		pa_heap_abandon(heap);
+	}
+}
+
+struct pa_heap *pa_heap_first_locked(void)
+{
+	return registry.first;
+}
+
+uint64_t pa_heap_adoptions_locked(void)
+{
+	return registry.adoptions;
+}
+
+/* A watermark that was passed, but not handled, when the fork took its picture. */
+static void settle_missed(struct pa_heap *heap)
+{
+	bool was_busy = pa_heap_enter(heap); /* which keeps settling from sweeping other arenas */
+
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
+		struct pa_arena *next;
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
+			next = arena->next;
+			uint64_t missed = 0;
+			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+				struct pa_pool *pool = &arena->pools[slot];
+				bool is_free = arena->free_slots >> slot & 1;
+				if (!is_free && pool->used <= pool->watermark)
+					missed |= UINT64_C(1) << slot;
+				slot += is_free ? 1u : pool->slots;
+			}
+			/* The last one may take the arena with it: the record is not looked at after. */
+			for (; missed; missed &= missed - 1)
+				pa_heap_settle(heap, &arena->pools[pa_lowest_bit(missed)]);
+		}
+	}
+	pa_heap_leave(heap, was_busy);
+}
+
+void pa_heap_after_fork_child(struct pa_heap *own)
+{
+	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
+		if (heap == own || heap->kind == PA_HEAP_SHARED || heap->state != PA_HEAP_OWNED)
+			continue;
+		if (pa_load_relaxed(&heap->is_busy)) {
+			heap->state = PA_HEAP_QUARANTINED;
+			heap->interpreter = NULL;
+			pa_store_relaxed(&heap->thread, 0);
+			continue;
+		}
+		if (heap->kind == PA_HEAP_INTERPRETER)
+			continue; /* the interpreter lives on, and whoever holds its GIL owns the heap */
+		settle_missed(heap);
+		pa_lock(PA_LOCK_LIFE);
+		put_abandoned_locked(heap);
+		pa_unlock(PA_LOCK_LIFE);
+	}
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reserve.h: the process's dirty memory against what the policy allows.  Owns the counters that all
+ * heaps and the large cache add to, and the policy's one instance.  The counters are atomic; the
+ * policy is guarded by a flag that whoever finds it taken passes by.
+ */
+#ifndef PA_RESERVE_H
+#define PA_RESERVE_H
+
+#include "atomic.h"
+#include "policy.h"
+
+struct pa_reserve {
+	_Atomic(int64_t) dirty_units;    /* resident and free */
+	_Atomic(int64_t) low_units;      /* the fewest dirty units since the last tick */
+	_Atomic(uint64_t) limit_units;   /* what may be dirty */
+	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
+	_Atomic(uint64_t) refault_units; /* total purged and used again within the window */
+	_Atomic(uint64_t) purges;        /* total calls */
+	_Atomic(uint64_t) purged_units;  /* total */
+	_Atomic(uint64_t) released_ns;   /* when address space went back to the system last */
+	_Atomic(uint64_t) released_units; /* how much did so lately, not yet taken again */
+};
+
+extern struct pa_reserve pa_reserve;
+
+/* Keep another amount from now on; before the first call it is the floor. */
+void pa_reserve_set(const struct pa_keep_option *keep);
+
+/* Whoever held the tuner in the parent is gone. */
+void pa_reserve_after_fork_child(void);
+
+/* Add to the dirty units (or take away). */
+void pa_reserve_add_dirty(int64_t units);
+
+PA_INLINE bool pa_reserve_is_exceeded(void)
+{
+	return pa_load_relaxed(&pa_reserve.dirty_units) >
+	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
+}
+
+/* How many dirty units there are too many. */
+PA_INLINE int64_t pa_reserve_excess(void)
+{
+	return pa_load_relaxed(&pa_reserve.dirty_units) -
+	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
+}
+
+/* Let the policy look at the counters, if a millisecond has passed since it did so last. */
+void pa_reserve_tick(void);
+
+/* Note that units purged at purged_ms (of pa_reserve_now_ms) are used again. */
+void pa_reserve_refault(uint64_t units, uint32_t purged_ms);
+uint32_t pa_reserve_now_ms(void);
+
+/*
+ * Address space that goes back to the system cannot remember that it was purged; so note how much
+ * there was, and take from it when address space is taken again: the units of it that count as purged.
+ */
+void pa_reserve_released(uint64_t units);
+uint64_t pa_reserve_taken(uint64_t units);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sweep.c: give back the free slots of one arena and the dead units of its pools, in address order,
+ * joined to maximal runs.  The heap's owner calls, through heap.c.
+ */
+#include "heap.h"
+#include "os.h"
+#include "placement.h"
+#include "reserve.h"
+
+struct unit_set {
+	uint64_t words[PA_UNIT_WORDS];
+};
+
+static bool has_unit(const struct unit_set *set, unsigned unit)
+{
+	return set->words[unit / 64] >> unit % 64 & 1;
+}
+
+/* The touched units of all free slots. */
+static void add_free_slots(const struct pa_arena *arena, struct unit_set *give)
+{
+	uint64_t all = pa_bit_range(0, PA_SLOT_UNITS);
+
+	for (uint64_t slots = arena->free_slots; slots; slots &= slots - 1)
+		pa_units_set(give->words, pa_arena_first_unit(pa_lowest_bit(slots)), all);
+	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
+		give->words[i] &= arena->touched[i];
+}
+
+/*
+ * The dead units of one pool; what is free in them leaves the pool's list.  A current pool that is
+ * empty altogether is let go; false if the arena has gone with it.
+ */
+static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, struct unit_set *give)
+{
+	struct pa_arena *arena = pa_arena_of(pool);
+	unsigned slot = pa_arena_slot(pool), first = pa_arena_first_unit(slot);
+
+	if (pool->state == PA_POOL_CURRENT && pool->used == 0) {
+		bool is_last = (arena->free_slots | pa_bit_range(slot, pool->slots)) == PA_ARENA_ALL_FREE;
+		heap->current[pool->class_index] = &pa_no_pool;
+		pool->state = PA_POOL_FULL; /* in no list */
+		pa_heap_free_pool(heap, pool);
+		return !is_last;
+	}
+	uint16_t dead = pa_pool_expect_dead(pool) > 0 ?
+				pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
+	dead |= (uint16_t)(pa_units_get(arena->touched, first, 16) & pool->absent);
+	pa_units_set(give->words, first, dead);
+	pa_heap_set_dead_units(heap, pool, 0);
+	if (dead && pool->state != PA_POOL_CURRENT)
+		pa_heap_place_pool(heap, pool);
+	return true;
+}
+
+/*
+ * Find the next run from unit on: units to give, joined across units that are not resident anyway,
+ * in whole pages of the kernel.  Returns the unit behind it; *first == that when there is none left.
+ */
+static unsigned next_run(const struct pa_arena *arena, const struct unit_set *give, unsigned unit,
+			 unsigned *first)
+{
+	unsigned page = (unsigned)(pa_os_page_bytes() >> PA_UNIT_SHIFT), last = 0;
+
+	if (page == 0)
+		page = 1;
+	*first = PA_ARENA_UNITS;
+	for (; unit < PA_ARENA_UNITS; unit += page) {
+		bool is_idle = true, is_wanted = false;
+		for (unsigned u = unit; u < unit + page; u++) {
+			bool is_given = has_unit(give, u);
+			is_wanted |= is_given;
+			is_idle &= is_given || !(arena->touched[u / 64] >> u % 64 & 1);
+		}
+		if (!is_idle && *first != PA_ARENA_UNITS)
+			break;
+		if (is_idle && is_wanted) {
+			if (*first == PA_ARENA_UNITS)
+				*first = unit;
+			last = unit + page;
+		}
+	}
+	return *first == PA_ARENA_UNITS ? PA_ARENA_UNITS : last;
+}
+
+static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
+{
+	struct pa_run runs[PA_ARENA_UNITS / 2];
+	unsigned count = 0, units = 0, first, end;
+	uint64_t calls = 0;
+
+	for (unsigned unit = 0; unit < PA_ARENA_UNITS; unit = end) {
+		end = next_run(arena, give, unit, &first);
+		if (first == end)
+			break;
+		runs[count].start = (char *)arena + ((size_t)first << PA_UNIT_SHIFT);
+		runs[count].bytes = (size_t)(end - first) << PA_UNIT_SHIFT;
+		count++;
+	}
+	if (count == 0)
+		return 0;
+	arena->purged_at_ms = pa_reserve_now_ms();
+	pa_os_purge(runs, count, &calls);
+	for (unsigned i = 0; i < count; i++) {
+		unsigned unit = (unsigned)(((char *)runs[i].start - (char *)arena) >> PA_UNIT_SHIFT);
+		for (unsigned left = (unsigned)(runs[i].bytes >> PA_UNIT_SHIFT); left > 0;) {
+			unsigned n = (unsigned)pa_min(left, 64);
+			uint64_t given = pa_units_get(arena->touched, unit, n);
+			units += pa_count_bits(given);
+			pa_units_clear(arena->touched, unit, given);
+			pa_units_set(arena->purged, unit, given);
+			unit += n;
+			left -= n;
+		}
+	}
+	pa_add_relaxed(&pa_reserve.purges, calls);
+	pa_add_relaxed(&pa_reserve.purged_units, units);
+	return units;
+}
+
+static unsigned free_dirty_units(const struct pa_arena *arena)
+{
+	struct unit_set dirty = { { 0 } };
+	unsigned n = 0;
+
+	add_free_slots(arena, &dirty);
+	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
+		n += pa_count_bits(dirty.words[i]);
+	return n;
+}
+
+unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena)
+{
+	struct unit_set give = { { 0 } };
+
+	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+		struct pa_pool *pool = &arena->pools[slot];
+		if (arena->free_slots >> slot & 1) {
+			slot++;
+			continue;
+		}
+		unsigned next = slot + pool->slots;
+		bool can_hold_dead = pool->state != PA_POOL_RUN && pool->state != PA_POOL_FULL;
+		if (can_hold_dead && !add_pool(heap, pool, &give))
+			return 0;
+		slot = next;
+	}
+	add_free_slots(arena, &give);
+
+	int before = arena->dirty_units;
+	unsigned units = purge(arena, &give);
+	arena->dirty_units = (uint16_t)free_dirty_units(arena);
+	heap->sweeps++;
+	pa_placement_account(heap, arena, arena->dirty_units - before);
+	pa_placement_dequeue(heap, arena);
+	return units;
+}
