@@ -30,7 +30,7 @@ def _install() -> None:
     atexit.register(_mark_end, os.getpid(), int(pipe), float(idle))
     own = sys.modules.pop("sitecustomize")
     try:
-        import sitecustomize  # type: ignore  # noqa: F401  (the program's own)
+        __import__("sitecustomize")  # the program's own
     except ImportError:
         sys.modules["sitecustomize"] = own
 

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""The measuring tools work: every workload reports on itself, the runner's numbers add up, a script sees nothing of it.
+
+Sizes are small and times are not judged: this says that bench/ measures, not how fast anything is.
+"""
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from bench.lib import allocators, results, sample, table, workloads  # noqa: E402
+
+PYTHON = "/usr/bin/python3"
+MEGABYTE = 2**20
+SCRIPTS = [workload for workload in workloads.known() if workload.script is not None]
+
+
+def run(*words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([PYTHON, "-B", *map(str, words)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == status, f"{words} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done
+
+
+def bench_run(*words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    quick = ("--python", PYTHON, "--scale", 0.03, "--idle", 0.05)
+    return run("bench/run", *words, *quick, status=status)
+
+
+def need(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+
+
+def test_there_are_workloads() -> None:
+    assert len(SCRIPTS) >= 11
+    assert all(workload.summary.endswith(".") for workload in workloads.known())
+
+
+@pytest.mark.parametrize("workload", SCRIPTS, ids=lambda workload: workload.name)
+def test_workload_reports_on_itself(workload: workloads.Workload) -> None:
+    lines = run(workload.script, "--scale", 0.03, "--idle=0.05").stdout.splitlines()
+    assert len(lines) == 1
+    report = json.loads(lines[0])
+    assert report["workload"] == workload.name
+    assert report["seconds"] > 0
+    assert report["idle_seconds"] == 0.05
+    assert 0 < report["after"] <= report["peak"]
+    assert 0 < report["settled"] <= report["peak"]
+    if "limit" in report:
+        assert report["base"] <= report["limit"]
+    if workload.name == "prefork":
+        assert report["private"] > MEGABYTE
+
+
+def test_workload_refuses_an_unknown_option() -> None:
+    done = run("bench/python/trees.py", "--size", 3, status=1)
+    assert "what is --size?" in done.stderr
+    assert "--scale FACTOR" in run("bench/python/trees.py", "--help").stdout
+
+
+def test_peak_and_after_differ_by_what_was_freed(tmp_path: Path) -> None:
+    script = tmp_path / "sixty.py"
+    script.write_text("import sys; sys.path.insert(0, %r)\nimport _probe\n"
+                      "def main(probe, scale):\n"
+                      "    with probe.timed():\n        block = bytearray(60 << 20)\n        del block\n"
+                      "    probe.after(); probe.settle()\n    probe.limit_by([b'x' * 8192])\n"
+                      "_probe.run(main)\n" % str(ROOT / "bench" / "python"))
+    report = json.loads(run(script, "--idle", 0).stdout)
+    assert 55 * MEGABYTE < report["peak"] - report["after"] < 65 * MEGABYTE
+    assert report["faults"] > 0
+    assert report["survivor_bytes"] >= 8192
+    pages = (report["limit"] - report["base"]) // sample.PAGE_BYTES
+    assert 8192 // sample.PAGE_BYTES <= pages <= 8192 // sample.PAGE_BYTES + 2
+
+
+def test_runner_measures_every_cell(tmp_path: Path) -> None:
+    files = [tmp_path / f"result.{suffix}" for suffix in ("csv", "json", "md")]
+    done = bench_run("pinned", "startup", "--rounds", 2, "--allocators", "stock,glibc", "--figures", "all",
+                     "--csv", files[0], "--json", files[1], "--markdown", files[2])
+    with files[0].open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 8
+    assert {(line["workload"], line["allocator"], line["round"]) for line in lines} == \
+        {(workload, column, number) for workload in ("pinned", "startup")
+         for column in ("stock", "glibc") for number in ("1", "2")}
+    assert all(float(line["seconds"]) > 0 and float(line["peak"]) > MEGABYTE for line in lines)
+    whole = json.loads(files[1].read_text())
+    assert whole["columns"] == ["stock", "glibc"]
+    assert whole["failures"] == []
+    peaks = [figures["peak"] for figures in whole["rounds"]["pinned"]["glibc"]]
+    assert whole["medians"]["pinned"]["glibc"]["peak"] == sum(peaks) / 2
+    assert "| settled, MB | stock | glibc | spread |" in files[2].read_text()
+    assert "geometric mean" in done.stdout
+    # Interleaved, and the other way round in the second round.
+    order = [line.split(":")[0].split()[-1] for line in done.stderr.splitlines() if " pinned " in line]
+    assert order == ["stock", "glibc", "glibc", "stock"]
+
+
+@pytest.mark.parametrize("words, message", [
+    (["nosuch"], "no workload nosuch; known: "),
+    (["--allocators", "nosuch"], "no allocator nosuch; known: stock, glibc"),
+    (["--figures", "nosuch"], "no figure nosuch; known: time"),
+    (["--lib", "nosuch"], "'nosuch' is not NAME=PATH"),
+    (["--lib", "nosuch=/nonexistent.so"], "there is no file /nonexistent.so"),
+    (["--lib", "text=README.md"], "README.md is not loaded"),
+])
+def test_runner_says_what_is_wrong(words: list[str], message: str, tmp_path: Path) -> None:
+    text = tmp_path / "README.md"
+    text.write_text("This is no shared object.\n")
+    words = [word.replace("README.md", str(text)) for word in words]
+    assert message in bench_run(*words, status=2).stderr
+
+
+def test_a_run_that_takes_too_long_is_a_failure() -> None:
+    done = bench_run("trees", "--rounds", 1, "--allocators", "stock", "--timeout", 0.001, status=1)
+    assert "took more than 0.001 s" in done.stderr
+
+
+def test_list_names_workloads_and_allocators() -> None:
+    listing = run("bench/run", "--list").stdout
+    assert "arena_patch" in listing and "PYTHONMALLOC=malloc" in listing
+
+
+def test_a_libpyarena_is_preloaded_alone(tmp_path: Path) -> None:
+    need("gcc")
+    made = {}
+    for name, function in (("ours", "pyarena_version"), ("other", "other_version")):
+        source = tmp_path / f"{name}.c"
+        source.write_text(f'const char *{function}(void);\nconst char *{function}(void) {{ return "1"; }}\n')
+        made[name] = tmp_path / f"{name}.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", made[name], source], check=True)
+    ours = allocators.parse_library(f"ours={made['ours']} PYARENA_KEEP_FREE=0")
+    other = allocators.parse_library(f"other={made['other']}")
+    assert ours.settings() == {"LD_PRELOAD": str(made["ours"]), "PYARENA_KEEP_FREE": "0"}
+    assert other.settings() == {"LD_PRELOAD": str(made["other"]), "PYTHONMALLOC": "malloc"}
+    for one in (ours, other):
+        allocators.check(one)
+        allocators.check(one, Path(PYTHON))
+
+
+def test_measured_programs_start_without_foreign_settings() -> None:
+    inherited = {"PATH": "/bin", "LD_PRELOAD": "x.so", "PYTHONMALLOC": "debug", "PYTHONPATH": "here",
+                 "MALLOC_ARENA_MAX": "1", "PYARENA_KEEP_FREE": "0"}
+    stock = allocators.Allocator("stock")
+    assert stock.environment(inherited, reproducible=True) == \
+        {"PATH": "/bin", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    assert stock.environment(inherited, reproducible=False) == \
+        {"PATH": "/bin", "PYTHONPATH": "here", "MALLOC_ARENA_MAX": "1", "PYARENA_KEEP_FREE": "0"}
+
+
+def test_ratios_are_of_medians_and_means_are_geometric() -> None:
+    made = results.Results(["stock", "other"], {})
+    for stock, other in ((1.0, 4.0), (2.0, 2.0), (9.0, 1.0)):
+        made.add("one", "stock", {"seconds": stock})
+        made.add("one", "other", {"seconds": other})
+        made.add("two", "stock", {"seconds": 1.0})
+        made.add("two", "other", {"seconds": 4.0})
+    made.add("alone", "stock", {"seconds": 5.0})
+    assert made.ratio("one", "other", "seconds") == 1.0
+    assert made.spread("one", "seconds") == 4.0
+    matrix = made.matrix(results.FIGURES["time"])
+    assert matrix is not None
+    assert matrix[0] == ["time, s", "stock", "other", "spread"]
+    assert matrix[1] == [["one", "2.000", "1.00", "400 %"], ["two", "1.000", "4.00", "0 %"],
+                         ["alone", "5.000", "-", "-"], ["geometric mean", "1.00", "2.00", ""]]
+    assert made.matrix(results.FIGURES["settled"]) is None
+
+
+def test_text_tables_line_up() -> None:
+    lines = table.text(["a", "bb"], [["long name", "1"], ["x", "100"]]).splitlines()
+    assert lines == ["a           bb", "--------------", "long name    1", "x          100"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_children_are_sampled(shared: bool) -> None:
+    """A child's own memory counts; what it shares with its parent does not count twice."""
+    code = "import os, time\nblock = b'x' * (60 << 20)\n"
+    code += "pid = os.fork()\nif pid == 0:\n"
+    code += "    own = %s\n    time.sleep(60)\n" % ("None" if shared else "b'y' * (60 << 20)")
+    code += "print(flush=True)\ntime.sleep(60)\n"
+    process = subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        expected = (60 if shared else 120) * MEGABYTE
+        for _ in range(200):
+            size = sample.tree_bytes(process.pid)
+            if expected < size < expected + 30 * MEGABYTE and len(sample.process_tree(process.pid)) == 2:
+                break
+            time.sleep(0.02)
+        else:
+            pytest.fail(f"{size / MEGABYTE:.1f} MB in {sample.process_tree(process.pid)}")
+    finally:
+        subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=True)
+        process.wait()
+
+
+def compare(out: Path, *words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    return run("bench/compare", "--python", PYTHON, "--allocators", "stock,glibc", "--out", out, *words,
+               status=status)
+
+
+def test_compare_measures_a_script_and_draws(tmp_path: Path) -> None:
+    need("gnuplot")
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys\nkept = bytearray(30 << 20)\nblock = bytearray(30 << 20)\ndel block\n"
+                      "print(sys.argv[1:], os.environ.get('PYTHONPATH'), 'BENCH_END_MARK' in os.environ,\n"
+                      "      any('end_mark' in place for place in sys.path))\n")
+    out = tmp_path / "out"
+    done = compare(out, script, "--a", "b")
+    head, _, stock, glibc = done.stdout.split("\n\n")[0].strip().splitlines()[:4]
+    assert "at end, MB" in head and "settled, MB" in head
+    for line in (stock, glibc):
+        peak, lowest, end, settled = map(float, line.split()[-4:])
+        assert peak > 65 and 35 < lowest <= end and 35 < settled < 50
+    assert (out / "script.stock.out").read_text() == "['--a', 'b'] None False False\n"
+    assert (out / "rss.png").read_bytes().startswith(b"\x89PNG")
+    picture = (out / "rss.svg").read_text()
+    assert "<svg" in picture and "glibc" in picture
+    with (out / "rss.csv").open(newline="") as file:
+        samples = [line for line in csv.DictReader(file) if line["allocator"] == "glibc"]
+    assert len(samples) > 20
+    assert max(int(line["resident_bytes"]) for line in samples) > 35 * MEGABYTE
+
+
+def test_compare_tells_of_a_script_that_fails(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys\nprint('because', file=sys.stderr, flush=True)\nos._exit(3)\n")
+    done = compare(tmp_path / "out", script, status=1)
+    assert "ended with 3:\nbecause" in done.stderr
+
+
+def test_try_explains_itself() -> None:
+    done = subprocess.run([ROOT / "scripts" / "try", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "SCRIPT" in done.stdout and "--python" in done.stdout
+
+
+def test_micro_benchmarks_run(tmp_path: Path) -> None:
+    need("cc")
+    result = tmp_path / "micro.csv"
+    done = run("bench/micro/run", "--rounds", 1, "--operations", 2000, "--size", 64, "--allocators", "glibc",
+               "--csv", result)
+    with result.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) >= 10
+    assert all(float(line["nanoseconds"]) > 0 for line in lines)
+    assert "pair 64" in done.stdout
+
+
+def test_instruction_counts_repeat() -> None:
+    need("cc")
+    need("valgrind")
+    words = ["bench/micro/run", "--instructions", "--size", 64, "--allocators", "glibc", "pair"]
+    first, second = (run(*words).stdout for _ in range(2))
+    assert first == second
+    counted = [line.split() for line in first.splitlines() if line.startswith("pair 64")]
+    assert 10 < float(counted[0][2]) < 1000
