@@ -128,17 +128,24 @@ static inline size_t page_bytes(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* A field of /proc/self/statm, in bytes: 0 is address space, 1 is what is resident. */
+/*
+ * A field of /proc/self/statm, in bytes: 0 is address space, 1 is what is resident.  The file stays
+ * open, for processes that cannot open one later; a child needs its own.
+ */
 static inline size_t statm_bytes(int field)
 {
+	static int file = -1;
+	static pid_t owner;
 	char text[256];
-	int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	ssize_t length = read(file, text, sizeof(text) - 1);
 	char *at = text;
 	unsigned long pages = 0;
 
-	close(file);
-	REQUIRE(length > 0, "/proc/self/statm");
+	if (owner != getpid()) {
+		file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+		owner = getpid();
+	}
+	ssize_t length = pread(file, text, sizeof(text) - 1, 0);
+	REQUIRE(length > 0, "/proc/self/statm: %s", strerror(errno));
 	text[length] = '\0';
 	for (int i = 0; i <= field; i++)
 		pages = strtoul(at, &at, 10);
