@@ -243,6 +243,32 @@ def _columns(arguments: argparse.Namespace, python: Python) -> list[allocators.A
     return columns
 
 
+def run_all(
+    arguments: argparse.Namespace,
+    programs: list[Program],
+    columns: list[allocators.Allocator],
+    python: Python,
+    results: Results,
+    panels: list[plot.Panel],
+) -> None:
+    """All rounds, the order of the allocators rotating; the first round's samples are drawn."""
+    progress, total, done = Progress(), arguments.rounds * len(programs) * len(columns), 0
+    for number in range(arguments.rounds):
+        turn = number % len(columns)
+        for program, panel in zip(programs, panels):
+            curves = []
+            for column in columns[turn:] + columns[:turn]:
+                done += 1
+                head = f"[{done}/{total}] {program.name} under {column.name}"
+                figures, curve, failed = run_once(program, column, python, arguments.out, head, progress)
+                results.add(program.name, column.name, figures)
+                curves.append(curve)
+                if failed is not None:
+                    results.failures.append(f"under {column.name}: {failed}")
+            if number == 0:
+                panel.curves.extend(curves)
+
+
 def main(words: list[str] | None = None) -> int:
     """The program; returns its exit status."""
     arguments = parser().parse_args(words)
@@ -260,22 +286,12 @@ def main(words: list[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     results = Results([column.name for column in columns], {})
     panels = [plot.Panel(program.name, []) for program in programs]
-    progress, total, done = Progress(), arguments.rounds * len(programs) * len(columns), 0
     print(f"CPython {python.version}, {python.path}", file=sys.stderr)
-    for number in range(arguments.rounds):
-        turn = number % len(columns)
-        for program, panel in zip(programs, panels):
-            curves = []
-            for column in columns[turn:] + columns[:turn]:
-                done += 1
-                head = f"[{done}/{total}] {program.name} under {column.name}"
-                figures, curve, failed = run_once(program, column, python, out, head, progress)
-                results.add(program.name, column.name, figures)
-                curves.append(curve)
-                if failed is not None:
-                    results.failures.append(f"under {column.name}: {failed}")
-            if number == 0:
-                panel.curves.extend(curves)
+    try:
+        run_all(arguments, programs, columns, python, results, panels)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
     for program in programs:
         print(f"\n{table_of(program, results)}")
     write_samples(panels, out / "rss.csv")

@@ -49,6 +49,7 @@ class Results:
     columns: list[str]
     machine: dict[str, object]
     base: str = BASE
+    is_absolute: bool = False  # show every column's own values instead of multiples of the base's
     rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -86,7 +87,7 @@ class Results:
             values = {column: self.median(row, column, figure.key) for column in self.columns}
             if all(value is None for value in values.values()):
                 continue
-            if figure.key == "excess":  # a ratio already
+            if self.is_absolute or figure.key == "excess":  # which is a ratio already
                 cells = ["-" if values[column] is None else figure.show(values[column]) for column in self.columns]
             else:
                 cells = ["-" if values[self.base] is None else figure.show(values[self.base])]

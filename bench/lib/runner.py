@@ -23,7 +23,7 @@ MB are 2^20 bytes of resident memory.  docs/benchmarks.md explains workloads and
 
 _EPILOG = """\
 examples:
-  bench/run                                   everything, five rounds (takes a while)
+  bench/run                                   everything, five rounds (half an hour)
   bench/run --rounds 1 --scale 0.1            everything, quickly and roughly
   bench/run pinned churn --allocators stock,pyarena
   bench/run --lib mine=./libmine.so --csv result.csv
@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="F,G,…",
         help=f"figures to show, or all (default: {DEFAULT_FIGURES})",
     )
+    made.add_argument("--absolute", action="store_true", help="show values in all columns, not multiples of stock's")
     made.add_argument("--csv", type=Path, metavar="FILE", help="write every single measurement as CSV")
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
@@ -152,7 +153,7 @@ def main(words: list[str] | None = None) -> int:
             _say(f"bench/run: warning: {warning}")
     facts = machine.describe() | {"rounds": arguments.rounds, "scale": arguments.scale}
     facts |= {"python": ", ".join(python.version for python in pythons)}
-    results = Results([column.name for column in columns], facts)
+    results = Results([column.name for column in columns], facts, is_absolute=arguments.absolute)
     try:
         run_all(results, arguments, columns, chosen, pythons)
     except KeyboardInterrupt:
