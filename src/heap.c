@@ -11,8 +11,8 @@
 #include "placement.h"
 #include "reserve.h"
 
-#define STREAK_POPULATE 2 /* new pools in a row that make growth evident */
-#define RELIEVE_ARENAS 4  /* arenas that one call sweeps at most */
+#define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
+#define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
@@ -134,12 +134,52 @@ void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool)
 	pa_placement_release(heap, arena, pa_arena_slot(pool), pool->slots);
 }
 
+void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool)
+{
+	heap->current[pool->class_index] = &pa_no_pool;
+	pool->state = PA_POOL_FULL; /* in no list */
+	pa_heap_free_pool(heap, pool);
+}
+
+/*
+ * The current pool has become empty.  It stays, for the next request is likely; but its pages are
+ * dirty, and another class that needs some may have them.
+ */
+static void note_empty_current(struct pa_heap *heap, struct pa_pool *pool)
+{
+	heap->empty_current[pool->class_index / 64] |= UINT64_C(1) << pool->class_index % 64;
+	pool->watermark = PA_NO_WATERMARK;
+	pa_heap_set_dead_units(heap, pool, pa_pool_expect_dead(pool) + idle_units(pool));
+}
+
+/* Before a pool is made in fresh pages: let go of the current pools that are empty (H3). */
+static void steal_empty(struct pa_heap *heap)
+{
+	for (unsigned i = 0; i < sizeof heap->empty_current / sizeof heap->empty_current[0]; i++) {
+		uint64_t bits = heap->empty_current[i];
+		heap->empty_current[i] = 0;
+		for (; bits; bits &= bits - 1) {
+			struct pa_pool *pool = heap->current[i * 64 + pa_lowest_bit(bits)];
+			if (pool == &pa_no_pool)
+				continue;
+			if (pool->used == 0) {
+				pa_heap_free_current(heap, pool);
+			} else {
+				pool->watermark = 0;
+				pa_heap_set_dead_units(heap, pool, 0);
+			}
+		}
+	}
+}
+
 void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 {
 	bool was_busy = pa_heap_enter(heap);
 
 	PA_ASSERT(pool->used >= 0, "P2: no more blocks are freed than were live");
-	if (pool->used == 0) {
+	if (pool->state == PA_POOL_CURRENT) {
+		note_empty_current(heap, pool);
+	} else if (pool->used == 0) {
 		pa_heap_free_pool(heap, pool);
 	} else {
 		pa_heap_place_pool(heap, pool);
@@ -167,7 +207,7 @@ static void make_current(struct pa_heap *heap, struct pa_pool *pool)
 {
 	pool_unlink(heap, pool);
 	pool->state = PA_POOL_CURRENT;
-	pool->watermark = PA_NO_WATERMARK;
+	pool->watermark = 0;
 	heap->current[pool->class_index] = pool;
 	pa_heap_set_dead_units(heap, pool, 0);
 }
@@ -180,6 +220,8 @@ static struct pa_pool *partial_first(struct pa_heap_class *class)
 static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 {
 	unsigned slots = pa_classes[class_index].slots, first;
+
+	steal_empty(heap);
 	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
 
 	if (!arena)
@@ -252,6 +294,7 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 	struct pa_pool *old = heap->current[class_index];
 	struct pa_pool *pool = partial_first(class);
 
+	PA_ASSERT(old->used > 0 || old->absent || old == &pa_no_pool, "an empty pool has blocks to give");
 	if (!pool && old != &pa_no_pool && old->absent) {
 		carve(heap, old);
 		return old;
@@ -486,10 +529,10 @@ static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
 void pa_heap_check(struct pa_heap *heap)
 {
 	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
-		PA_ASSERT((heap->arena_mask >> n & 1) == (heap->arenas[n] != NULL), "H3: the mask is true");
+		PA_ASSERT((heap->arena_mask >> n & 1) == (heap->arenas[n] != NULL), "H4: the mask is true");
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
 			PA_ASSERT(arena->heap == heap, "the heap's arenas point to it");
-			PA_ASSERT(pa_arena_free_count(arena) == n, "H3: an arena is in the list of its fullness");
+			PA_ASSERT(pa_arena_free_count(arena) == n, "H4: an arena is in the list of its fullness");
 			pa_arena_check(arena);
 			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 				struct pa_pool *pool = &arena->pools[slot];

@@ -19,7 +19,9 @@
  *   H1  current[c] is never NULL: pa_no_pool when there is none, whose list is empty.
  *   H2  A pool of the heap is in exactly the place that its state names: current, partial[bucket],
  *       carvable, or in no list (full, run).
- *   H3  An arena of the heap is in arenas[n], n its free slots; bit n of arena_mask tells that the list
+ *   H3  A current pool that is empty has its class's bit in empty_current, or has been empty before and
+ *       has no watermark; so pa_heap_steal_empty finds what became empty since it looked last.
+ *   H4  An arena of the heap is in arenas[n], n its free slots; bit n of arena_mask tells that the list
  *       is not empty.
  */
 #ifndef PA_HEAP_H
@@ -45,7 +47,11 @@ struct pa_heap_class {
 	struct pa_pool *carvable;
 	uint8_t partial_mask; /* which of partial are not empty */
 	uint8_t streak;       /* new pools since one was last used again: evidence of growth */
+	uint8_t requests;     /* served by the coarse class; at PA_FINE_REQUESTS the class has its own pools */
 };
+
+/* Requests of a class above PA_TINY_MAX until it is worth a page of its own. */
+#define PA_FINE_REQUESTS 64
 
 struct pa_heap {
 	struct pa_pool *current[PA_CLASSES]; /* [owner] */
@@ -56,7 +62,8 @@ struct pa_heap {
 	uint16_t serial;                     /* [owner] of the next pool */
 
 	struct pa_heap_class classes[PA_CLASSES]; /* [owner] */
-	struct pa_arena *arenas[PA_ARENA_USABLE + 1]; /* [owner] H3 */
+	uint64_t empty_current[(PA_CLASSES + 63) / 64]; /* [owner] classes whose current pool became empty */
+	struct pa_arena *arenas[PA_ARENA_USABLE + 1]; /* [owner] H4 */
 	uint64_t arena_mask;                      /* [owner] */
 	struct pa_arena *queue_first, *queue_last; /* [owner] to be swept, the oldest first */
 	int64_t dirty_change;                     /* [owner] not yet told to the reserve */
@@ -101,6 +108,18 @@ void pa_heap_after_fork_child(struct pa_heap *own);
 
 void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index);
 
+/* The class that serves a request above PA_TINY_MAX and up to PA_SMALL_MAX. */
+PA_INLINE unsigned pa_heap_class_of_small(struct pa_heap *heap, size_t bytes)
+{
+	unsigned class_index = pa_class_of_small(bytes);
+	struct pa_heap_class *class = &heap->classes[class_index];
+
+	if (PA_LIKELY(class->requests == PA_FINE_REQUESTS))
+		return class_index;
+	class->requests++;
+	return pa_class_coarse(class_index);
+}
+
 /* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot. */
 void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes);
 
@@ -129,6 +148,9 @@ void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned
 
 /* An empty pool's slots become free. */
 void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool);
+
+/* A current pool that is empty is current no more, and its slots become free. */
+void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool);
 
 /*
  * Around each change of the heap's lists.  The few stores of the fast path may be torn by a fork in

@@ -36,7 +36,8 @@ void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
 	void *p;
 
 	if (bytes <= PA_SMALL_MAX) {
-		unsigned class_index = pa_class_of(bytes);
+		unsigned class_index = bytes <= PA_TINY_MAX ? pa_class_of_tiny(bytes) :
+							      pa_heap_class_of_small(heap, bytes);
 		p = pa_heap_pop(heap, class_index);
 		if (!p)
 			p = pa_heap_allocate_slow(heap, class_index);

@@ -31,6 +31,7 @@ static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input
 {
 	if (!policy->is_started) {
 		policy->is_started = true;
+		policy->debt_ns = -PA_POLICY_CREDIT_NS;
 		policy->cpu_ns = input->cpu_ns;
 		policy->refault_units = input->refault_units;
 		begin_interval(policy, input);

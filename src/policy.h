@@ -5,8 +5,9 @@
  *
  * auto: memory that was purged and is used again within the window was purged wrongly; its cost is
  * known, a price for each page.  While that cost stays under a small share of the process's CPU time,
- * nothing is kept but the floor.  When it does not, the limit grows by what was purged wrongly.  What
- * lies in the reserve unused through a whole interval is let go by halves.
+ * and a credit that it has from the start, nothing is kept but the floor: a peak or a few are no
+ * habit.  When it does not, the limit grows by what was purged wrongly of late.  What lies in the
+ * reserve unused through a whole interval is let go by halves.
  */
 #ifndef PA_POLICY_H
 #define PA_POLICY_H
@@ -14,11 +15,11 @@
 #include "base.h"
 #include "option.h"
 
-#define PA_POLICY_WINDOW_NS UINT64_C(60000000)    /* used again later than this: rightly purged */
+#define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
 #define PA_POLICY_SHARE 50                        /* purging may cost one part in so many of the CPU time */
 #define PA_POLICY_PAGE_NS 1500                    /* to purge a unit and touch it again, measured */
-#define PA_POLICY_CREDIT_NS INT64_C(2000000)      /* unspent CPU share that may be saved up */
+#define PA_POLICY_CREDIT_NS INT64_C(100000000)    /* given at start; unspent share saved up to here */
 #define PA_POLICY_FLOOR_UNITS 128                 /* kept without reason: half a MiB */
 #define PA_POLICY_FLOOR_SHARE 128                 /* or one part in so many of what is live */
 #define PA_POLICY_CAP_SHARE 1                     /* at most as much as is live, or ... */

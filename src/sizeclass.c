@@ -5,17 +5,22 @@
 #include "sizeclass.h"
 
 /*
- * A pool is one slot while that holds eight blocks, then two, then four: enough blocks that one
- * straggler does not hold a whole pool for itself, few enough that pools become empty.
+ * A pool is as few slots as hold eight blocks (four, of the largest) and waste at most one part in 64
+ * behind the last one: enough blocks that one straggler does not hold a whole pool for itself, few
+ * enough that pools become empty.
  */
-#define SLOTS(b) ((b) <= PA_SLOT_BYTES / 8 ? 1 : (b) <= PA_SLOT_BYTES / 4 ? 2 : 4)
+#define WASTE(b, n) ((n)*PA_SLOT_BYTES % (b))
+#define IS_TIGHT(b, n) (WASTE(b, n) * 64 <= (n)*PA_SLOT_BYTES)
+#define IS_FIT(b, n) ((n)*PA_SLOT_BYTES / (b) >= 8 && IS_TIGHT(b, n))
+#define SLOTS(b) (IS_FIT(b, 1) ? 1 : IS_FIT(b, 2) ? 2 : IS_FIT(b, 3) ? 3 : 4)
 #define BLOCKS(b) (SLOTS(b) * PA_SLOT_BYTES / (b))
 #define WAKE(b) (BLOCKS(b) / 16 < 1 ? 1 : BLOCKS(b) / 16 > 8 ? 8 : BLOCKS(b) / 16)
 #define CLASS(b) { (b), (uint32_t)(((UINT64_C(1) << 32) + (b)-1) / (b)), BLOCKS(b), SLOTS(b), WAKE(b) },
 
 #define FOUR(b, step) CLASS(b) CLASS((b) + (step)) CLASS((b) + 2 * (step)) CLASS((b) + 3 * (step))
 #define EIGHT(b, step) FOUR(b, step) FOUR((b) + 4 * (step), step)
-#define DOUBLING(b) EIGHT((b) + (b) / 8, (b) / 8)
+#define OCTET(b, n) EIGHT((b) + (b) / 32 * (n), (b) / 32)
+#define DOUBLING(b) OCTET(b, 1) OCTET(b, 9) OCTET(b, 17) OCTET(b, 25)
 
 const struct pa_class pa_classes[PA_CLASSES + 1] = {
 	CLASS(16) /* requests of no bytes */

@@ -4,8 +4,11 @@
  * constant table; no state.
  *
  * Class 0 serves requests of no bytes and class c requests of 16 * c bytes up to 512, so that the
- * fast path finds its class by one shift.  Above, each doubling has eight classes (at most 12.5 %
- * apart) up to PA_SMALL_MAX.  Requests above that are page runs.
+ * fast path finds its class by one shift.  Above, each doubling has 32 classes (at most 3.1 % apart)
+ * up to PA_SMALL_MAX.  Requests above that are page runs.
+ *
+ * So many classes waste little within blocks, but a page for each that is hardly used.  Therefore
+ * every fourth is a coarse class, and a heap uses the other three only where it has many requests.
  */
 #ifndef PA_SIZECLASS_H
 #define PA_SIZECLASS_H
@@ -15,7 +18,7 @@
 #define PA_TINY_MAX 512u /* one class every 16 bytes up to here */
 #define PA_TINY_CLASSES (PA_TINY_MAX / 16 + 1)
 #define PA_DOUBLINGS 5u /* 512 to 16384 */
-#define PA_CLASSES (PA_TINY_CLASSES + 8 * PA_DOUBLINGS)
+#define PA_CLASSES (PA_TINY_CLASSES + 32 * PA_DOUBLINGS)
 #define PA_SMALL_MAX ((size_t)PA_TINY_MAX << PA_DOUBLINGS)
 
 /* The pseudo class of medium objects: one run of slots, one block. */
@@ -44,7 +47,13 @@ PA_INLINE unsigned pa_class_of_small(size_t bytes)
 {
 	unsigned high = pa_highest_bit(bytes - 1);
 
-	return PA_TINY_CLASSES + (high - 9) * 8 + (unsigned)((bytes - 1) >> (high - 3) & 7);
+	return PA_TINY_CLASSES + (high - 9) * 32 + (unsigned)((bytes - 1) >> (high - 5) & 31);
+}
+
+/* The coarse class that serves a class above PA_TINY_MAX as well. */
+PA_INLINE unsigned pa_class_coarse(unsigned class_index)
+{
+	return PA_TINY_CLASSES + ((class_index - PA_TINY_CLASSES) | 3);
 }
 
 PA_INLINE unsigned pa_class_of(size_t bytes)

@@ -39,9 +39,7 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, struct unit_set
 
 	if (pool->state == PA_POOL_CURRENT && pool->used == 0) {
 		bool is_last = (arena->free_slots | pa_bit_range(slot, pool->slots)) == PA_ARENA_ALL_FREE;
-		heap->current[pool->class_index] = &pa_no_pool;
-		pool->state = PA_POOL_FULL; /* in no list */
-		pa_heap_free_pool(heap, pool);
+		pa_heap_free_current(heap, pool);
 		return !is_last;
 	}
 	uint16_t dead = pa_pool_expect_dead(pool) > 0 ?
