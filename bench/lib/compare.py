@@ -296,10 +296,10 @@ def main(words: list[str] | None = None) -> int:
         print(f"\n{table_of(program, results)}")
     write_samples(panels, out / "rss.csv")
     try:
-        print("\nResident memory over time:", *plot.draw(panels, out / "rss"))
+        print("\nResident memory over time:", *(os.path.relpath(path) for path in plot.draw(panels, out / "rss")))
     except plot.PlotError as error:
         results.failures.append(f"no picture: {error}")
-    print(f"Samples: {out / 'rss.csv'}; output of each run: {out}/*.out, *.err")
+    print(f"Samples: {os.path.relpath(out / 'rss.csv')}; output of each run: {os.path.relpath(out)}/*.out, *.err")
     for text in results.failures:
         print(f"failed: {text}", file=sys.stderr)
     return 1 if results.failures else 0

@@ -34,10 +34,11 @@ FIGURES = {
     "settled": Figure("settled", "settled, MB", table.megabytes, "resident after two idle seconds"),
     "excess": Figure("excess", "settled / limit", "{:.2f}".format, "settled, as a multiple of what survivors need"),
     "private": Figure("private", "private memory of children, MB", table.megabytes, "what forked children own alone"),
+    "cpu": Figure("cpu_seconds", "processor time, s", table.seconds, "processor time of the timed phase"),
     "system": Figure("system_seconds", "system time, s", table.seconds, "kernel time of the timed phase"),
     "faults": Figure("faults", "page faults", "{:.0f}".format, "minor page faults of the timed phase"),
     "wall": Figure("whole_seconds", "whole process, s", table.seconds, "wall time of the process, less idling"),
-    "cpu": Figure("whole_cpu_seconds", "processor time, s", table.seconds, "processor time of the whole process"),
+    "total": Figure("whole_cpu_seconds", "whole processor time, s", table.seconds, "processor time of the process"),
 }
 DEFAULT_FIGURES = "time,peak,after,settled"
 
@@ -57,6 +58,8 @@ class Results:
         """Add one round's figures."""
         if figures.get("limit") and figures.get("settled"):
             figures["excess"] = figures["settled"] / figures["limit"]
+        if "user_seconds" in figures:
+            figures["cpu_seconds"] = figures["user_seconds"] + figures["system_seconds"]
         self.rounds.setdefault(row, {}).setdefault(column, []).append(figures)
 
     def median(self, row: str, column: str, key: str) -> float | None:

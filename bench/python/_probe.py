@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
+_alive: list[Any] = []  # survivors live on to the end of the process, for those who watch it
+
 
 class MemoryReading:
     """Reads this process's resident memory without allocating: a file held open, a buffer reused."""
@@ -152,8 +154,8 @@ class Probe:
         self._idle_seconds += self._idle
 
     def limit_by(self, survivors: list[Any]) -> None:
-        """Tell what the survivors need: the base, and the pages that they lie on.  They live on to the end."""
-        self._survivors = survivors
+        """Tell what the survivors need: the base, and the pages that they lie on."""
+        _alive.append(survivors)
         self.record("limit", self._base + len(pages_of(survivors)) * PAGE_BYTES)
         self.record("survivor_bytes", sum(map(sys.getsizeof, survivors)))
 

@@ -233,6 +233,19 @@ def test_compare_measures_a_script_and_draws(tmp_path: Path) -> None:
     assert max(int(line["resident_bytes"]) for line in samples) > 35 * MEGABYTE
 
 
+def test_compare_watches_a_workload_with_its_survivors(tmp_path: Path) -> None:
+    """What is drawn ends with the memory that the workload has reported as settled."""
+    out = tmp_path / "out"
+    done = compare(out, "bench/python/pinned.py", "--scale", 0.2, "--idle", 0.3)
+    settled = {line.split()[0]: float(line.split()[-1]) for line in done.stdout.splitlines()
+               if line.startswith(("stock ", "glibc "))}
+    assert settled["stock"] > 80
+    with (out / "rss.csv").open(newline="") as file:
+        last = {line["allocator"]: int(line["resident_bytes"]) / MEGABYTE for line in csv.DictReader(file)}
+    for column in ("stock", "glibc"):
+        assert abs(last[column] - settled[column]) < 8, (last, settled)
+
+
 def test_compare_tells_of_a_script_that_fails(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("import os, sys\nprint('because', file=sys.stderr, flush=True)\nos._exit(3)\n")
