@@ -259,6 +259,35 @@ def test_try_explains_itself() -> None:
     assert "SCRIPT" in done.stdout and "--python" in done.stdout
 
 
+def made_tree(root: Path, configure: str) -> Path:
+    """A tree in which scripts/try is real and all that it calls tells that it was called."""
+    need("make")
+    files = {"scripts/install-needs": '#!/bin/sh\necho "needs $*" >&2\n', "configure": f"#!/bin/sh\n{configure}\n",
+             "bench/compare": "import os, sys\nprint(os.getcwd(), sys.argv[1:])\n"}
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    return Path(shutil.copy(ROOT / "scripts" / "try", root / "scripts" / "try"))
+
+
+def test_try_builds_and_then_compares_where_the_user_stands(tmp_path: Path) -> None:
+    script = made_tree(tmp_path / "tree", "touch config.status; printf 'all:\\n\\ttouch made\\n' >Makefile")
+    done = subprocess.run([script, "here.py", "x y"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path} ['here.py', 'x y']\n"
+    assert done.stderr == "needs build try\nconfigure ...\nmake ...\n"
+    assert (tmp_path / "tree" / "build" / "made").exists()
+
+
+def test_try_shows_why_the_build_failed(tmp_path: Path) -> None:
+    script = made_tree(tmp_path / "tree", "echo no compiler at all; exit 1")
+    done = subprocess.run([script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no compiler at all\ntry: configure failed; " in done.stderr
+
+
 def test_micro_benchmarks_run(tmp_path: Path) -> None:
     need("cc")
     result = tmp_path / "micro.csv"
