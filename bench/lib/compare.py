@@ -269,6 +269,12 @@ def run_all(
                 panel.curves.extend(curves)
 
 
+def _short(path: Path) -> str:
+    """The path as the user would write it from here."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole)
+
+
 def main(words: list[str] | None = None) -> int:
     """The program; returns its exit status."""
     arguments = parser().parse_args(words)
@@ -296,10 +302,10 @@ def main(words: list[str] | None = None) -> int:
         print(f"\n{table_of(program, results)}")
     write_samples(panels, out / "rss.csv")
     try:
-        print("\nResident memory over time:", *(os.path.relpath(path) for path in plot.draw(panels, out / "rss")))
+        print("\nResident memory over time:", *(_short(path) for path in plot.draw(panels, out / "rss")))
     except plot.PlotError as error:
         results.failures.append(f"no picture: {error}")
-    print(f"Samples: {os.path.relpath(out / 'rss.csv')}; output of each run: {os.path.relpath(out)}/*.out, *.err")
+    print(f"Samples: {_short(out / 'rss.csv')}; output of each run: {_short(out)}/*.out, *.err")
     for text in results.failures:
         print(f"failed: {text}", file=sys.stderr)
     return 1 if results.failures else 0
