@@ -27,6 +27,7 @@ WILD = ["0x1", "0x8", "0x10", "0x1000", "0xffff0", "0x7ffffffff000", "0x7fffffff
 
 # name of the case -> function in the message, faults that may be named.  More than one where the
 # address may rightly have become anything by then: the memory is gone, or it never was a block.
+# Of a large object only the start is known.
 CASES: dict[str, tuple[str, set[str]]] = {
     "free_stack": ("free", {FOREIGN}),
     "free_stack_of_a_thread": ("free", {FOREIGN}),
@@ -38,13 +39,13 @@ CASES: dict[str, tuple[str, set[str]]] = {
     "free_of_another_allocator": ("free", {FOREIGN}),
     "free_interior_small": ("free", {INTERIOR}),
     "free_interior_medium": ("free", {INTERIOR}),
-    "free_interior_large": ("free", {INTERIOR}),
-    "free_middle_of_large": ("free", {INTERIOR}),
-    "free_end_of_large": ("free", {INTERIOR}),
+    "free_interior_large": ("free", {INTERIOR, FOREIGN}),
+    "free_middle_of_large": ("free", {INTERIOR, FOREIGN}),
+    "free_end_of_large": ("free", {INTERIOR, FOREIGN}),
     "free_misaligned_by_1": ("free", {INTERIOR}),
     "free_misaligned_by_8": ("free", {INTERIOR}),
     "free_misaligned_medium": ("free", {INTERIOR}),
-    "free_misaligned_large": ("free", {INTERIOR}),
+    "free_misaligned_large": ("free", {INTERIOR, FOREIGN}),
     "free_before_small": ("free", {INTERIOR, FREED, FOREIGN}),
     "free_before_large": ("free", {INTERIOR, FREED, FOREIGN}),
     "free_past_small": ("free", {INTERIOR, FREED, FOREIGN}),
@@ -52,7 +53,7 @@ CASES: dict[str, tuple[str, set[str]]] = {
     "free_past_large": ("free", {INTERIOR, FREED, FOREIGN}),
     "free_start_of_mebibyte": ("free", {INTERIOR, FOREIGN}),
     "realloc_interior": ("realloc", {INTERIOR}),
-    "realloc_interior_large": ("realloc", {INTERIOR}),
+    "realloc_interior_large": ("realloc", {INTERIOR, FOREIGN}),
     "usable_size_of_interior": ("malloc_usable_size", {INTERIOR}),
     "double_free_small": ("free", {FREED}),
     "double_free_zero": ("free", {FREED}),

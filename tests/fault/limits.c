@@ -80,7 +80,7 @@ static void renew_half(struct pile *pile)
 	check_pile(pile);
 }
 
-static const size_t pile_sizes[] = { 48, 1000, 30000, 200000, 5000000 };
+static const size_t pile_sizes[] = { 100, 1000, 30000, 200000, 5000000 };
 
 /* All there is in blocks of one size after the other; room is what the limit leaves. */
 static void exhaust(size_t room)
@@ -181,10 +181,17 @@ static void data_limited(void)
 /* Not one more page. */
 static void nothing_left(void)
 {
+	static const size_t shrinking_sizes[] = { 3000, 30000, 200000, 5000000 };
+	void *shrinking[COUNT_OF(shrinking_sizes)];
 	struct pile pile = pile_of(100);
 	void *untouched = &pile;
 
 	pile_up(&pile, 1000);
+	for (size_t s = 0; s < COUNT_OF(shrinking); s++) {
+		shrinking[s] = CALL(malloc)(shrinking_sizes[s]);
+		REQUIRE(shrinking[s] != NULL);
+		fill(shrinking[s], shrinking_sizes[s], s);
+	}
 	limit_to(RLIMIT_AS, mapped_now());
 	EXPECT(!pile_up(&pile, SIZE_MAX));
 	EXPECT(CALL(malloc)(100000) == NULL);
@@ -192,6 +199,16 @@ static void nothing_left(void)
 	EXPECT(CALL(posix_memalign)(&untouched, 4096, 3 * MIB) == ENOMEM && untouched == &pile);
 	check_pile(&pile);
 	renew_half(&pile);
+	for (size_t s = 0; s < COUNT_OF(shrinking); s++) {
+		for (size_t size = shrinking_sizes[s] / 2; size > 0; size /= 2) {
+			void *smaller = CALL(realloc)(shrinking[s], size);
+			EXPECT(smaller != NULL, "%zu bytes shrink to %zu", shrinking_sizes[s], size);
+			if (smaller != NULL)
+				shrinking[s] = smaller;
+			EXPECT(is_intact(shrinking[s], size / 8 * 8, s), "%zu bytes shrink to %zu",
+			       shrinking_sizes[s], size);
+		}
+	}
 	EXPECT(mallinfo2().uordblks > 0);
 	CALL(malloc_trim)(0);
 	clear_pile(&pile);

@@ -375,6 +375,7 @@ static void with_plugin(bool first)
 		else
 			snprintf(preload, sizeof(preload), "%s:%s", first ? plugin : library,
 				 first ? library : plugin);
+		setenv("PLUGIN_FORK_HANDLERS", "1", 1);
 		tap_restart_with("LD_PRELOAD", preload);
 	}
 	memcpy(&handlers_run, &symbol, sizeof(symbol));
