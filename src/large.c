@@ -18,10 +18,21 @@ struct mapping {
 	size_t bytes;
 };
 
-/* [lock: large] */
+/* Linear probing, at most half full. */
+struct table {
+	size_t capacity; /* a power of two */
+	struct mapping entries[];
+};
+
+#define TABLE_BYTES(capacity) (sizeof(struct table) + (capacity) * sizeof(struct mapping))
+
+/*
+ * [lock: large] A fork may find it in the midst of a change by a thread that the child has not; see
+ * pa_large_recover.
+ */
 static struct {
-	struct mapping *table; /* linear probing, at most half full */
-	size_t capacity, count;
+	struct table *table;
+	size_t count;
 	size_t bytes;
 	struct mapping cache[CACHE_MAX]; /* freed, the oldest first */
 	unsigned cached;
@@ -33,58 +44,67 @@ static int64_t units_of(size_t bytes)
 	return (int64_t)(bytes >> PA_UNIT_SHIFT);
 }
 
-static size_t home_of(const void *start)
+static size_t home_of(const struct table *table, const void *start)
 {
 	/* Fibonacci hashing of the unit number: the high bits of the product are well mixed. */
 	uint64_t hash = ((uintptr_t)start >> PA_UNIT_SHIFT) * UINT64_C(0x9e3779b97f4a7c15);
 
-	return (size_t)(hash >> 32) & (large.capacity - 1);
+	return (size_t)(hash >> 32) & (table->capacity - 1);
+}
+
+/* The entry of a mapping, or the empty one where it would be. */
+static struct mapping *probe(struct table *table, const void *start)
+{
+	size_t i = home_of(table, start);
+
+	while (table->entries[i].start && table->entries[i].start != start)
+		i = (i + 1) & (table->capacity - 1);
+	return &table->entries[i];
 }
 
 static struct mapping *find_locked(const void *start)
 {
 	if (large.count == 0)
 		return NULL;
-	for (size_t i = home_of(start); large.table[i].start; i = (i + 1) & (large.capacity - 1))
-		if (large.table[i].start == start)
-			return &large.table[i];
-	return NULL;
+	struct mapping *entry = probe(large.table, start);
+	return entry->start ? entry : NULL;
 }
 
-static void put_locked(struct mapping mapping)
+/* A copy of the table with another capacity takes its place; false when there is no memory. */
+static bool table_replace_locked(size_t capacity)
 {
-	size_t i = home_of(mapping.start);
+	struct table *old = large.table;
+	struct table *table = pa_os_map(pa_round_up(TABLE_BYTES(capacity), pa_os_page_bytes()), 1);
 
-	while (large.table[i].start)
-		i = (i + 1) & (large.capacity - 1);
-	large.table[i] = mapping;
+	if (!table)
+		return false;
+	table->capacity = capacity;
+	for (size_t i = 0; old && i < old->capacity; i++)
+		if (old->entries[i].start)
+			*probe(table, old->entries[i].start) = old->entries[i];
+	atomic_signal_fence(memory_order_seq_cst);
+	large.table = table;
+	if (old)
+		pa_os_unmap(old, pa_round_up(TABLE_BYTES(old->capacity), pa_os_page_bytes()));
+	return true;
 }
 
 /* Room for one more entry. */
 static bool table_reserve_locked(void)
 {
-	if (large.count + 1 <= large.capacity / 2)
-		return true;
-	size_t capacity = large.capacity ? 2 * large.capacity : TABLE_FIRST;
-	struct mapping *table =
-		pa_os_map(pa_round_up(capacity * sizeof *table, pa_os_page_bytes()), 1);
-	if (!table)
-		return false;
-	struct mapping *old = large.table;
-	size_t old_capacity = large.capacity;
-	large.table = table;
-	large.capacity = capacity;
-	for (size_t i = 0; i < old_capacity; i++)
-		if (old[i].start)
-			put_locked(old[i]);
-	if (old)
-		pa_os_unmap(old, pa_round_up(old_capacity * sizeof *old, pa_os_page_bytes()));
-	return true;
+	if (!large.table)
+		return table_replace_locked(TABLE_FIRST);
+	return large.count + 1 <= large.table->capacity / 2 ||
+	       table_replace_locked(2 * large.table->capacity);
 }
 
 static void insert_locked(struct mapping mapping)
 {
-	put_locked(mapping);
+	struct mapping *entry = probe(large.table, mapping.start);
+
+	entry->bytes = mapping.bytes;
+	atomic_signal_fence(memory_order_seq_cst);
+	entry->start = mapping.start; /* an entry is there when its start is */
 	large.count++;
 	large.bytes += mapping.bytes;
 }
@@ -92,19 +112,46 @@ static void insert_locked(struct mapping mapping)
 /* Entries behind the removed one move up, so that probing never meets a gap before its goal. */
 static void remove_locked(struct mapping *entry)
 {
-	size_t mask = large.capacity - 1;
-	size_t gap = (size_t)(entry - large.table);
+	struct table *table = large.table;
+	size_t mask = table->capacity - 1;
+	size_t gap = (size_t)(entry - table->entries);
 
 	large.count--;
 	large.bytes -= entry->bytes;
-	for (size_t i = (gap + 1) & mask; large.table[i].start; i = (i + 1) & mask) {
-		size_t home = home_of(large.table[i].start);
+	for (size_t i = (gap + 1) & mask; table->entries[i].start; i = (i + 1) & mask) {
+		size_t home = home_of(table, table->entries[i].start);
 		if (((i - home) & mask) >= ((i - gap) & mask)) {
-			large.table[gap] = large.table[i];
+			table->entries[gap].start = NULL; /* never one's start with the other's size */
+			atomic_signal_fence(memory_order_seq_cst);
+			table->entries[gap].bytes = table->entries[i].bytes;
+			atomic_signal_fence(memory_order_seq_cst);
+			table->entries[gap].start = table->entries[i].start;
 			gap = i;
 		}
 	}
-	large.table[gap].start = NULL;
+	table->entries[gap].start = NULL;
+}
+
+/*
+ * An entry that was being moved may be there twice, which the copy mends; none is missing but the one
+ * that was being removed.  The cache's entries may be there twice as well, and are forgotten: their
+ * memory stays mapped for nothing, in this process.
+ */
+void pa_large_recover(void)
+{
+	if (!large.table || !table_replace_locked(large.table->capacity))
+		return;
+	large.count = 0;
+	large.bytes = 0;
+	for (size_t i = 0; i < large.table->capacity; i++) {
+		if (!large.table->entries[i].start)
+			continue;
+		large.count++;
+		large.bytes += large.table->entries[i].bytes;
+	}
+	pa_reserve_add_dirty(-units_of(large.cached_bytes));
+	large.cached = 0;
+	large.cached_bytes = 0;
 }
 
 static struct mapping cache_take_locked(unsigned index)
@@ -306,6 +353,6 @@ void pa_large_count(struct pa_large_counts *counts)
 	counts->objects = large.count;
 	counts->bytes = large.bytes;
 	counts->cached_bytes = large.cached_bytes;
-	counts->record_bytes = large.capacity * sizeof large.table[0];
+	counts->record_bytes = large.table ? TABLE_BYTES(large.table->capacity) : 0;
 	pa_unlock(PA_LOCK_LARGE);
 }

@@ -32,4 +32,7 @@ struct pa_large_counts {
 };
 void pa_large_count(struct pa_large_counts *counts);
 
+/* In a forked child, when the lock was held by a thread that is not there: make the table good. */
+void pa_large_recover(void);
+
 #endif

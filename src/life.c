@@ -4,8 +4,10 @@
  */
 #include "life.h"
 
+#include "large.h"
 #include "lock.h"
 #include "malloc.h"
+#include "manager.h"
 #include "message.h"
 #include "option.h"
 #include "os.h"
@@ -19,33 +21,56 @@
 #define REPORT_HEAPS_MAX 64u
 #define STDERR_FD 2
 
-/* [const] after the first request, but for is_aside */
+/* [const] after the start */
 static struct {
+	_Atomic(bool) *parent_mark; /* true; false in a child that has run no handler */
 	bool is_started;
 	bool has_options;
 	bool stands_aside;
 } life;
 
 /*
- * No lock is held in the child by a thread that is not there, and no heap is half changed: the locks
- * are all taken, in order of rank, and heaps without a lock tell whether they are busy.  Handlers
- * registered first run last before the fork, so that those of others can still allocate.
+ * In a child of fork: free the locks whose holders are not there, make good what they guard, and find
+ * new owners for their heaps.  A signal handler may fork while the thread is in the midst of a change;
+ * then that change has to end before heaps are looked at, and they are left as they are.
  */
-static void before_fork(void)
-{
-	pa_lock_all();
-}
-
-static void after_fork_parent(void)
-{
-	pa_unlock_all();
-}
-
 static void after_fork_child(void)
 {
-	pa_lock_reset_all();
+	bool is_holder;
+	unsigned lost = pa_lock_after_fork_child(&is_holder);
+
+	if (life.parent_mark)
+		pa_store_relaxed(life.parent_mark, true);
 	pa_reserve_after_fork_child();
-	pa_heap_after_fork_child(pa_thread_heap);
+	if (lost & 1u << PA_LOCK_MANAGER)
+		pa_manager_recover();
+	if (lost & 1u << PA_LOCK_LARGE)
+		pa_large_recover();
+	if (!is_holder && !pa_load_relaxed(&pa_thread_heap->is_busy))
+		pa_malloc_after_fork_child();
+}
+
+/* Children of _Fork and clone run no handlers.  They are known by their mark, which the kernel wipes. */
+static void before_wait(void)
+{
+	if (!pa_load_relaxed(life.parent_mark))
+		after_fork_child();
+}
+
+static void mark_process(void)
+{
+	size_t bytes = pa_os_page_bytes();
+	void *page = pa_os_map(bytes, 1);
+
+	if (!page)
+		return;
+	if (!pa_os_wipe_on_fork(page, bytes)) {
+		pa_os_unmap(page, bytes);
+		return;
+	}
+	life.parent_mark = page;
+	pa_store_relaxed(life.parent_mark, true);
+	pa_lock_set_wait_hook(before_wait);
 }
 
 void pa_life_start(char *const *environment)
@@ -59,7 +84,8 @@ void pa_life_start(char *const *environment)
 		return;
 	life.is_started = true;
 	pa_malloc_init();
-	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+	mark_process();
+	pthread_atfork(NULL, NULL, after_fork_child);
 }
 
 void pa_life_stand_aside(void)

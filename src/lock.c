@@ -20,9 +20,11 @@ enum { FREE, HELD, CONTENDED };
 
 struct lock {
 	_Alignas(PA_CACHE_LINE) _Atomic(uint32_t) state; /* [atomic] */
+	_Atomic(uintptr_t) holder;                       /* [atomic] a thread's identity; 0 while it changes hands */
 };
 
 static struct lock locks[PA_LOCK_COUNT];
+static void (*_Atomic wait_hook)(void);
 
 #ifdef PA_DEBUG
 static _Thread_local unsigned held __attribute__((tls_model("initial-exec")));
@@ -31,13 +33,11 @@ static _Thread_local unsigned held __attribute__((tls_model("initial-exec")));
 #define CHECK_HELD(rank) PA_ASSERT((held >> (rank)) & 1, "only the holder releases a lock")
 #define NOTE_ACQUIRED(rank) (held |= 1u << (rank))
 #define NOTE_RELEASED(rank) (held &= ~(1u << (rank)))
-#define NOTE_ALL_RELEASED() (held = 0)
 #else
 #define CHECK_ORDER(rank) ((void)0)
 #define CHECK_HELD(rank) ((void)0)
 #define NOTE_ACQUIRED(rank) ((void)0)
 #define NOTE_RELEASED(rank) ((void)0)
-#define NOTE_ALL_RELEASED() ((void)0)
 #endif
 
 static inline void pause_briefly(void)
@@ -67,8 +67,18 @@ static PA_COLD void acquire_slow(struct lock *lock)
 			break;
 		pause_briefly();
 	}
-	while (pa_exchange_acquire(&lock->state, CONTENDED) != FREE)
-		pa_os_futex_wait(&lock->state, CONTENDED);
+	while (pa_exchange_acquire(&lock->state, CONTENDED) != FREE) {
+		void (*hook)(void) = pa_load_acquire(&wait_hook); /* pairs with pa_lock_set_wait_hook */
+		if (hook)
+			hook();
+		if (pa_load_relaxed(&lock->state) == CONTENDED)
+			pa_os_futex_wait(&lock->state, CONTENDED);
+	}
+}
+
+static void note_holder(struct lock *lock)
+{
+	pa_store_relaxed(&lock->holder, pa_thread_identity());
 }
 
 void pa_lock(enum pa_lock_rank rank)
@@ -76,6 +86,7 @@ void pa_lock(enum pa_lock_rank rank)
 	CHECK_ORDER(rank);
 	if (!take_free(&locks[rank]))
 		acquire_slow(&locks[rank]);
+	note_holder(&locks[rank]);
 	NOTE_ACQUIRED(rank);
 }
 
@@ -83,6 +94,7 @@ bool pa_lock_try(enum pa_lock_rank rank)
 {
 	if (!take_free(&locks[rank]))
 		return false;
+	note_holder(&locks[rank]);
 	NOTE_ACQUIRED(rank);
 	return true;
 }
@@ -93,25 +105,30 @@ void pa_unlock(enum pa_lock_rank rank)
 
 	CHECK_HELD(rank);
 	NOTE_RELEASED(rank);
+	pa_store_relaxed(&lock->holder, 0);
 	if (pa_exchange_release(&lock->state, FREE) == CONTENDED)
 		pa_os_futex_wake(&lock->state, 1);
 }
 
-void pa_lock_all(void)
+unsigned pa_lock_after_fork_child(bool *is_holder)
 {
-	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
-		pa_lock(rank);
-}
+	unsigned lost = 0;
 
-void pa_unlock_all(void)
-{
-	for (unsigned rank = PA_LOCK_COUNT; rank-- > 0;)
-		pa_unlock(rank);
-}
-
-void pa_lock_reset_all(void)
-{
-	NOTE_ALL_RELEASED();
-	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
+	*is_holder = false;
+	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++) {
+		if (pa_load_relaxed(&locks[rank].state) == FREE)
+			continue;
+		if (pa_load_relaxed(&locks[rank].holder) == pa_thread_identity()) {
+			*is_holder = true;
+			continue;
+		}
+		lost |= 1u << rank;
 		pa_store_relaxed(&locks[rank].state, FREE);
+	}
+	return lost;
+}
+
+void pa_lock_set_wait_hook(void (*hook)(void))
+{
+	pa_store_release(&wait_hook, hook);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * lock.h: all locks of the library, in one table ordered by rank.  A thread acquires locks only in
- * ascending rank, so no two threads can wait for each other, and a fork can take them all by walking
- * the table.  Debug builds check the order at each acquire.
+ * ascending rank, so no two threads can wait for each other.  Debug builds check the order at each acquire.
  */
 #ifndef PA_LOCK_H
 #define PA_LOCK_H
@@ -14,8 +13,7 @@
 	PA_LOCK(SHARED, "the heap of threads that have none of their own any more") \
 	PA_LOCK(LIFE, "start, options set at run time and the lists of heaps") \
 	PA_LOCK(MANAGER, "arenas on their way between heaps and the operating system") \
-	PA_LOCK(LARGE, "large objects and the cache of freed mappings") \
-	PA_LOCK(REPORT, "the one report that is written at a time")
+	PA_LOCK(LARGE, "large objects and the cache of freed mappings")
 
 enum pa_lock_rank {
 #define PA_LOCK_RANK(name, guards) PA_LOCK_##name,
@@ -31,11 +29,14 @@ void pa_unlock(enum pa_lock_rank rank);
 bool pa_lock_try(enum pa_lock_rank rank);
 
 /*
- * Around a fork: pa_lock_all before it, then pa_unlock_all in the parent and pa_lock_reset_all in the
- * child, where holders and waiters are gone.  The caller holds none before, and none after.
+ * Nothing is locked before a fork: another thread may hold a lock of the C library's that fork waits
+ * for, and wait for one of ours.  Instead, the child frees the locks whose holders are not there, and
+ * makes good what these guard.  Returns a bit for each such rank.  Locks of the calling thread, which
+ * may have been interrupted by the signal handler that forks, stay held; *is_holder tells of them.
  */
-void pa_lock_all(void);
-void pa_unlock_all(void);
-void pa_lock_reset_all(void);
+unsigned pa_lock_after_fork_child(bool *is_holder);
+
+/* Called before a thread sleeps for a lock, which may be held by a thread that a fork left behind. */
+void pa_lock_set_wait_hook(void (*hook)(void));
 
 #endif

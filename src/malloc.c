@@ -261,6 +261,13 @@ size_t pa_usable_bytes(const void *p, const char *function)
 	return bytes;
 }
 
+void pa_malloc_after_fork_child(void)
+{
+	pa_heap_after_fork_child(pa_thread_heap);
+	if (threads.shared_heap && threads.shared_heap->state == PA_HEAP_QUARANTINED)
+		threads.shared_heap = NULL;
+}
+
 size_t pa_malloc_trim(void)
 {
 	size_t bytes = 0;

@@ -47,6 +47,12 @@ size_t pa_usable_bytes(const void *p, const char *function);
 /* Give back all free memory that the calling thread reaches; returns bytes. */
 size_t pa_malloc_trim(void);
 
+/*
+ * In a forked child, where the caller is the only thread; not while it is in the midst of a change
+ * itself.  Heaps that have lost their threads are adopted or, half changed, left alone.
+ */
+void pa_malloc_after_fork_child(void);
+
 /* Once, before there are threads. False if the system refuses. */
 bool pa_malloc_init(void);
 

@@ -11,13 +11,24 @@
 
 #include <string.h>
 
+/* All arenas there are, in no order, cached ones included. A list is replaced as a whole to grow. */
+struct registry {
+	size_t capacity;
+	_Atomic(size_t) count;
+	struct pa_arena *arenas[];
+};
+
+#define REGISTRY_BYTES(capacity) (sizeof(struct registry) + (capacity) * sizeof(struct pa_arena *))
+#define REGISTRY_FIRST 500u /* arenas; about a page */
 #define RECORD_CHUNK (64 * PA_KIB)
 #define ARENA_UNITS (PA_ARENA_USABLE * (unsigned)PA_SLOT_UNITS)
 
-/* [lock: manager] */
+/*
+ * [lock: manager] A fork may find it in the midst of a change by a thread that the child has not.
+ * What then is lost is lost, but each step leaves it sound, or pa_manager_recover makes it so.
+ */
 static struct {
-	struct pa_arena **arenas; /* all there are, in no order, cached ones included */
-	size_t count, capacity;
+	struct registry *registry;
 	struct pa_arena *cache; /* free arenas with dirty units, the last one given first */
 	struct pa_manager_counts counts;
 	char *records; /* rest of the chunk that records are cut from */
@@ -32,12 +43,16 @@ static void *record_locked(size_t bytes)
 		char *p = pa_os_map(chunk, 1);
 		if (!p)
 			return NULL;
+		manager.record_bytes_left = 0;
+		atomic_signal_fence(memory_order_seq_cst);
 		manager.records = p;
+		atomic_signal_fence(memory_order_seq_cst);
 		manager.record_bytes_left = chunk;
 	}
 	void *record = manager.records;
-	manager.records += bytes;
 	manager.record_bytes_left -= bytes;
+	atomic_signal_fence(memory_order_seq_cst);
+	manager.records += bytes;
 	manager.counts.record_bytes += bytes;
 	return record;
 }
@@ -50,33 +65,78 @@ void *pa_manager_record(size_t bytes)
 	return record;
 }
 
+static size_t registry_count(void)
+{
+	return manager.registry ? pa_load_relaxed(&manager.registry->count) : 0;
+}
+
 /* Room for one more arena in the registry. */
 static bool registry_reserve_locked(void)
 {
-	if (manager.count < manager.capacity)
+	struct registry *old = manager.registry;
+	size_t count = registry_count();
+
+	if (old && count < old->capacity)
 		return true;
-	size_t capacity = manager.capacity ? 2 * manager.capacity : pa_os_page_bytes() / sizeof(void *);
-	struct pa_arena **arenas = pa_os_map(capacity * sizeof(void *), 1);
-	if (!arenas)
+	size_t capacity = old ? 2 * old->capacity : REGISTRY_FIRST;
+	size_t bytes = pa_round_up(REGISTRY_BYTES(capacity), pa_os_page_bytes());
+	struct registry *registry = pa_os_map(bytes, 1);
+	if (!registry)
 		return false;
-	if (manager.arenas) {
-		memcpy(arenas, manager.arenas, manager.count * sizeof(void *));
-		pa_os_unmap(manager.arenas, manager.capacity * sizeof(void *));
+	registry->capacity = capacity;
+	pa_store_relaxed(&registry->count, count);
+	if (old)
+		memcpy(registry->arenas, old->arenas, count * sizeof old->arenas[0]);
+	atomic_signal_fence(memory_order_seq_cst);
+	manager.registry = registry;
+	manager.counts.record_bytes += bytes;
+	if (old) {
+		size_t old_bytes = pa_round_up(REGISTRY_BYTES(old->capacity), pa_os_page_bytes());
+		manager.counts.record_bytes -= old_bytes;
+		pa_os_unmap(old, old_bytes);
 	}
-	manager.counts.record_bytes += (capacity - manager.capacity) * sizeof(void *);
-	manager.arenas = arenas;
-	manager.capacity = capacity;
 	return true;
+}
+
+static void registry_remove_locked(struct pa_arena *arena)
+{
+	struct registry *registry = manager.registry;
+	size_t last_index = registry_count() - 1;
+	struct pa_arena *last = registry->arenas[last_index];
+
+	registry->arenas[arena->registry_index] = last;
+	atomic_signal_fence(memory_order_seq_cst);
+	last->registry_index = arena->registry_index;
+	pa_store_release(&registry->count, last_index); /* ordered for a fork's sake */
+}
+
+void pa_manager_recover(void)
+{
+	struct registry *registry = manager.registry;
+	size_t kept = 0;
+
+	/* An arena that was being moved is there twice: once where its index says, which counts. */
+	for (size_t i = 0; i < registry_count(); i++) {
+		struct pa_arena *arena = registry->arenas[i];
+		if (arena->registry_index == i || registry->arenas[arena->registry_index] != arena)
+			registry->arenas[kept++] = arena;
+	}
+	for (size_t i = 0; i < kept; i++)
+		registry->arenas[i]->registry_index = (uint32_t)i;
+	if (registry)
+		pa_store_relaxed(&registry->count, kept);
+	manager.counts.cached_arenas = 0;
+	manager.counts.cached_dirty_units = 0;
+	for (struct pa_arena *arena = manager.cache; arena; arena = arena->next) {
+		manager.counts.cached_arenas++;
+		manager.counts.cached_dirty_units += arena->dirty_units;
+	}
 }
 
 /* The cached arenas' mapping goes back to the system. */
 static void release_locked(struct pa_arena *arena)
 {
-	uint32_t index = arena->registry_index;
-	struct pa_arena *last = manager.arenas[--manager.count];
-
-	manager.arenas[index] = last;
-	last->registry_index = index;
+	registry_remove_locked(arena);
 	manager.counts.arenas_released++;
 	pa_pagemap_clear(arena);
 	pa_reserve_add_dirty(-(int64_t)arena->dirty_units);
@@ -111,8 +171,10 @@ static struct pa_arena *map_locked(void)
 		return NULL;
 	}
 	pa_os_no_huge_pages(arena, PA_ARENA_BYTES);
-	arena->registry_index = (uint32_t)manager.count;
-	manager.arenas[manager.count++] = arena;
+	size_t count = registry_count();
+	arena->registry_index = (uint32_t)count;
+	manager.registry->arenas[count] = arena;
+	pa_store_release(&manager.registry->count, count + 1); /* ordered for a fork's sake */
 	manager.counts.arenas_made++;
 	pa_add_relaxed(&pa_reserve.mapped_units, PA_ARENA_UNITS);
 	return arena;
@@ -177,9 +239,9 @@ uint64_t pa_manager_shrink(bool all)
 
 void pa_manager_visit_locked(void (*visit)(void *context, struct pa_arena *arena), void *context)
 {
-	for (size_t i = 0; i < manager.count; i++)
-		if (manager.arenas[i]->heap)
-			visit(context, manager.arenas[i]);
+	for (size_t i = 0; i < registry_count(); i++)
+		if (manager.registry->arenas[i]->heap)
+			visit(context, manager.registry->arenas[i]);
 }
 
 void pa_manager_count_locked(struct pa_manager_counts *counts)

@@ -36,4 +36,7 @@ struct pa_manager_counts {
 };
 void pa_manager_count_locked(struct pa_manager_counts *counts);
 
+/* In a forked child, when the lock was held by a thread that is not there: make the records good. */
+void pa_manager_recover(void);
+
 #endif

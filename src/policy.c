@@ -27,35 +27,51 @@ static void begin_interval(struct pa_policy *policy, const struct pa_policy_inpu
 	policy->interval_low_units = UINT64_MAX;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* What was purged and refaulted since the last tick, against the swing and the share of CPU time. */
+static void weigh(struct pa_policy *policy, const struct pa_policy_input *input)
+{
+	uint64_t purged = input->purged_units - policy->purged_units;
+	uint64_t refaults = input->refault_units - policy->refault_units;
+	uint64_t allowed = less(input->cpu_ns, policy->cpu_ns) / PA_POLICY_SHARE / PA_POLICY_UNIT_NS;
+
+	policy->purged_units = input->purged_units;
+	policy->refault_units = input->refault_units;
+	policy->cpu_ns = input->cpu_ns;
+	policy->outstanding_units += purged;
+	policy->swing_units = pa_max(policy->swing_units, policy->outstanding_units);
+	policy->outstanding_units = less(policy->outstanding_units, refaults);
+	policy->evidence_units = less(policy->evidence_units + refaults, allowed);
+}
+
 static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	if (!policy->is_started) {
 		policy->is_started = true;
-		policy->debt_ns = -PA_POLICY_CREDIT_NS;
-		policy->cpu_ns = input->cpu_ns;
+		policy->purged_units = input->purged_units;
 		policy->refault_units = input->refault_units;
+		policy->cpu_ns = input->cpu_ns;
 		begin_interval(policy, input);
 	}
-	uint64_t refaults = input->refault_units - policy->refault_units;
-	uint64_t cpu_ns = input->cpu_ns > policy->cpu_ns ? input->cpu_ns - policy->cpu_ns : 0;
-	policy->refault_units = input->refault_units;
-	policy->cpu_ns = input->cpu_ns;
-
-	policy->debt_ns += (int64_t)(refaults * PA_POLICY_PAGE_NS) - (int64_t)(cpu_ns / PA_POLICY_SHARE);
-	if (policy->debt_ns < -PA_POLICY_CREDIT_NS)
-		policy->debt_ns = -PA_POLICY_CREDIT_NS;
+	weigh(policy, input);
 
 	uint64_t limit = policy->limit_units;
-	policy->pending_units += refaults;
+	uint64_t swing = pa_max(policy->swing_units, PA_POLICY_SWING_MIN_UNITS);
 	policy->interval_low_units = pa_min(policy->interval_low_units, input->low_units);
-	if (policy->debt_ns > 0 && policy->pending_units > 0) {
-		limit += policy->pending_units;
-		policy->pending_units = 0;
-		policy->debt_ns = 0;
+	if (policy->evidence_units >= PA_POLICY_EVIDENCE * swing) {
+		limit += swing;
+		policy->evidence_units = 0;
+		policy->outstanding_units = 0;
+		policy->swing_units = 0;
 		begin_interval(policy, input);
-	} else if (input->now_ns - policy->interval_began_ns >= PA_POLICY_INTERVAL_NS) {
+	} else if (less(input->now_ns, policy->interval_began_ns) >= PA_POLICY_INTERVAL_NS) {
 		limit -= pa_min(limit, policy->interval_low_units) / 2;
-		policy->pending_units = 0; /* what did not matter then does not now */
+		policy->outstanding_units /= 2; /* what has not come back by now will hardly do so */
+		policy->swing_units = pa_max(policy->outstanding_units, policy->swing_units / 2);
 		begin_interval(policy, input);
 	}
 	limit = pa_max(limit, floor_units(input));

@@ -3,11 +3,13 @@
  * policy.h: how much free memory to keep resident.  Pure: clocks, counters and options are arguments,
  * so that unit tests drive it with a made clock.  reserve.c owns the one instance and guards it.
  *
- * auto: memory that was purged and is used again within the window was purged wrongly; its cost is
- * known, a price for each page.  While that cost stays under a small share of the process's CPU time,
- * and a credit that it has from the start, nothing is kept but the floor: a peak or a few are no
- * habit.  When it does not, the limit grows by what was purged wrongly of late.  What lies in the
- * reserve unused through a whole interval is let go by halves.
+ * auto: a unit that was purged and is used again within the window was purged wrongly.  As long as that
+ * costs no more than a small share of the process's CPU time, nothing is kept but the floor.  What is
+ * above is evidence for a larger reserve.  How much larger is told by the swing: the most units that
+ * were purged and not yet used again at one time.  The limit grows by the swing once the evidence is
+ * several times as much: a program that swings up and down three times is not worth it, one that does
+ * so by habit is; and a small swing earns its place sooner than a large one.  What lies in the reserve
+ * unused through a whole interval is let go by halves.
  */
 #ifndef PA_POLICY_H
 #define PA_POLICY_H
@@ -18,8 +20,9 @@
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
 #define PA_POLICY_SHARE 50                        /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_PAGE_NS 1500                    /* to purge a unit and touch it again, measured */
-#define PA_POLICY_CREDIT_NS INT64_C(100000000)    /* given at start; unspent share saved up to here */
+#define PA_POLICY_UNIT_NS 1500                    /* to purge a unit and touch it again, measured */
+#define PA_POLICY_EVIDENCE 4                      /* swings that have to be paid for before the limit grows */
+#define PA_POLICY_SWING_MIN_UNITS 64              /* the least that the limit grows by */
 #define PA_POLICY_FLOOR_UNITS 128                 /* kept without reason: half a MiB */
 #define PA_POLICY_FLOOR_SHARE 128                 /* or one part in so many of what is live */
 #define PA_POLICY_CAP_SHARE 1                     /* at most as much as is live, or ... */
@@ -28,20 +31,23 @@
 struct pa_policy_input {
 	uint64_t now_ns;       /* monotonic */
 	uint64_t cpu_ns;       /* CPU time of the process */
+	uint64_t purged_units;  /* given back since the process began */
 	uint64_t refault_units; /* purged and used again within the window, since the process began */
-	uint64_t low_units;    /* the fewest dirty units since the last tick */
-	uint64_t live_units;   /* what is mapped and not dirty */
+	uint64_t low_units;     /* the fewest dirty units since the last tick */
+	uint64_t live_units;    /* what is mapped and not dirty */
 };
 
 struct pa_policy {
 	struct pa_keep_option keep;
 	uint64_t limit_units;
-	uint64_t refault_units;  /* as of the last tick */
-	uint64_t pending_units;  /* refaulted and not yet answered by growth */
-	uint64_t cpu_ns;         /* as of the last tick */
+	uint64_t purged_units;      /* as of the last tick */
+	uint64_t refault_units;     /* as of the last tick */
+	uint64_t cpu_ns;            /* as of the last tick */
+	uint64_t evidence_units;    /* refaults above the share of CPU time */
+	uint64_t outstanding_units; /* purged and not yet used again */
+	uint64_t swing_units;       /* the most of them lately */
 	uint64_t interval_began_ns;
 	uint64_t interval_low_units; /* the fewest dirty units since then */
-	int64_t debt_ns;         /* cost of refaults less the share of CPU time; negative is credit */
 	bool is_started;
 };
 

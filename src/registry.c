@@ -161,19 +161,16 @@ static void settle_missed(struct pa_heap *heap)
 void pa_heap_after_fork_child(struct pa_heap *own)
 {
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
-		if (heap == own || heap->kind == PA_HEAP_SHARED || heap->state != PA_HEAP_OWNED)
+		registry.last = heap; /* which may have been about to change */
+		if (heap == own || heap->state != PA_HEAP_OWNED)
 			continue;
 		if (pa_load_relaxed(&heap->is_busy)) {
 			heap->state = PA_HEAP_QUARANTINED;
 			heap->interpreter = NULL;
 			pa_store_relaxed(&heap->thread, 0);
-			continue;
-		}
-		if (heap->kind == PA_HEAP_INTERPRETER)
-			continue; /* the interpreter lives on, and whoever holds its GIL owns the heap */
-		settle_missed(heap);
-		pa_lock(PA_LOCK_LIFE);
-		put_abandoned_locked(heap);
-		pa_unlock(PA_LOCK_LIFE);
+		} else if (heap->kind == PA_HEAP_THREAD) {
+			settle_missed(heap);
+			put_abandoned_locked(heap); /* nobody else is there to lock out */
+		} /* an interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's */
 	}
 }

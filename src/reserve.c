@@ -68,6 +68,7 @@ void pa_reserve_tick(void)
 	struct pa_policy_input input = {
 		.now_ns = now,
 		.cpu_ns = pa_os_cpu_ns(),
+		.purged_units = pa_load_relaxed(&pa_reserve.purged_units),
 		.refault_units = pa_load_relaxed(&pa_reserve.refault_units),
 		.low_units = low > 0 ? (uint64_t)low : 0,
 		.live_units = live > 0 ? (uint64_t)live : 0,
