@@ -96,7 +96,7 @@ static void check_resident(const char *when, size_t needed, size_t times, size_t
 {
 	size_t now = resident_now();
 	size_t grown = now > base_bytes ? now - base_bytes : 0;
-	size_t limit = needed * times + more + SLACK;
+	size_t limit = needed * times + more;
 
 	tap_note("%s: %zu KiB above the base; the survivors' pages are %zu KiB", when, grown / KIB,
 		 needed / KIB);
@@ -104,14 +104,14 @@ static void check_resident(const char *when, size_t needed, size_t times, size_t
 	       limit / KIB);
 }
 
-static void check_peak(const struct peak *peak)
+static void check_peak(const struct peak *peak, size_t slack)
 {
 	rise(peak);
 	fall(peak);
 	size_t needed = survivors_bytes(peak);
-	check_resident("after", needed, 3, 0);
+	check_resident("after", needed, 3, slack);
 	sleep_ms(2000);
-	check_resident("settled", needed, 3, 0);
+	check_resident("settled", needed, 3, slack);
 	check_survivors(peak);
 }
 
@@ -120,7 +120,7 @@ static void every_1024th_kibibyte_survives(void)
 	static const struct peak peak = { .count = 300000, .size = 1024, .survivor = 1024 };
 
 	prepare(peak.count);
-	check_peak(&peak);
+	check_peak(&peak, 256 * KIB); /* three times the survivors' pages, as promised, and a stack */
 }
 
 static void few_of_many_small_survive(void)
@@ -128,7 +128,7 @@ static void few_of_many_small_survive(void)
 	static const struct peak peak = { .count = 2000000, .size = 56, .survivor = 1000 };
 
 	prepare(peak.count);
-	check_peak(&peak);
+	check_peak(&peak, SLACK);
 }
 
 static void few_of_medium_survive(void)
@@ -136,7 +136,7 @@ static void few_of_medium_survive(void)
 	static const struct peak peak = { .count = 2000, .size = 100000, .survivor = 100 };
 
 	prepare(peak.count);
-	check_peak(&peak);
+	check_peak(&peak, SLACK);
 }
 
 static void few_of_random_sizes_survive(void)
@@ -146,7 +146,7 @@ static void few_of_random_sizes_survive(void)
 	};
 
 	prepare(peak.count);
-	check_peak(&peak);
+	check_peak(&peak, SLACK);
 }
 
 static void no_large_survives(void)
@@ -154,7 +154,7 @@ static void no_large_survives(void)
 	static const struct peak peak = { .count = 60, .size = 5 * MIB };
 
 	prepare(peak.count);
-	check_peak(&peak);
+	check_peak(&peak, SLACK);
 }
 
 static void nothing_survives(void)
@@ -164,14 +164,27 @@ static void nothing_survives(void)
 	prepare(peak.count);
 	rise(&peak);
 	fall(&peak);
-	sleep_ms(3000);
-	check_resident("settled", 0, 1, 2 * MIB);
-	for (int i = 0; i < 3; i++) { /* it can all be had again */
-		rise(&peak);
+	sleep_ms(2000);
+	check_resident("settled", 0, 1, 4 * MIB);
+}
+
+/* What is used again and again is kept, but not by a process that does nothing any more. */
+static void idle_process_gives_its_reserve_back(void)
+{
+	static const struct peak peak = { .count = 1000000, .size = 200 };
+
+	prepare(peak.count);
+	for (int cycle = 0; cycle < 20; cycle++) {
+		for (size_t i = 0; i < peak.count; i++) {
+			blocks[i] = CALL(malloc)(peak.size);
+			REQUIRE(blocks[i] != NULL);
+			memset(blocks[i], 1, peak.size);
+		}
 		fall(&peak);
 	}
+	tap_note("%zu KiB kept", (resident_now() - base_bytes) / KIB);
 	sleep_ms(3000);
-	check_resident("settled again", 0, 1, 2 * MIB);
+	check_resident("settled", 0, 1, 4 * MIB);
 }
 
 static void keep_free_0_gives_back_at_once(void)
@@ -182,7 +195,7 @@ static void keep_free_0_gives_back_at_once(void)
 	prepare(peak.count);
 	rise(&peak);
 	fall(&peak);
-	check_resident("after", survivors_bytes(&peak), 2, 0);
+	check_resident("after", survivors_bytes(&peak), 2, SLACK);
 	check_survivors(&peak);
 }
 
@@ -195,7 +208,7 @@ static void keep_free_64M_keeps_that_much(void)
 	prepare(peak.count);
 	rise(&peak);
 	fall(&peak);
-	check_resident("after", 0, 1, 64 * MIB);
+	check_resident("after", 0, 1, 64 * MIB + SLACK);
 	EXPECT(resident_now() > base_bytes + 32 * MIB, "%zu KiB above the base",
 	       (resident_now() - base_bytes) / KIB);
 }
@@ -229,7 +242,7 @@ static void blocks_of_an_ended_thread(void)
 	run_thread(rise_in_a_thread, &peak);
 	fall(&peak);
 	CALL(malloc_trim)(0);
-	check_resident("after", survivors_bytes(&peak), 3, 0);
+	check_resident("after", survivors_bytes(&peak), 3, SLACK);
 	check_survivors(&peak);
 }
 
@@ -244,7 +257,7 @@ static void blocks_freed_by_another_thread(void)
 	for (size_t i = 0; i < 2000; i++)
 		CALL(free)(CALL(malloc)(1000));
 	CALL(malloc_trim)(0);
-	check_resident("after", survivors_bytes(&peak), 3, 0);
+	check_resident("after", survivors_bytes(&peak), 3, SLACK);
 	check_survivors(&peak);
 }
 
@@ -325,6 +338,7 @@ static const struct tap_point points[] = {
 	{ "few_of_random_sizes_survive", few_of_random_sizes_survive },
 	{ "no_large_survives", no_large_survives },
 	{ "nothing_survives", nothing_survives },
+	{ "idle_process_gives_its_reserve_back", idle_process_gives_its_reserve_back },
 	{ "keep_free_0_gives_back_at_once", keep_free_0_gives_back_at_once },
 	{ "keep_free_64M_keeps_that_much", keep_free_64M_keeps_that_much },
 	{ "blocks_of_an_ended_thread", blocks_of_an_ended_thread },

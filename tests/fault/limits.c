@@ -141,6 +141,14 @@ static void address_space_lowered(void)
 	exhaust(100 * MIB);
 }
 
+/* What the library keeps on purpose goes before a request fails. */
+static void address_space_lowered_with_all_kept(void)
+{
+	tap_need_library();
+	tap_restart_with("PYARENA_KEEP_FREE", "4G");
+	address_space_lowered();
+}
+
 static void address_space_lowered_after_a_peak(void)
 {
 	struct pile pile = pile_of(1000);
@@ -469,6 +477,7 @@ static void no_file_descriptor_left(void)
 
 static const struct tap_point points[] = {
 	{ "address_space_lowered", address_space_lowered },
+	{ "address_space_lowered_with_all_kept", address_space_lowered_with_all_kept },
 	{ "address_space_lowered_after_a_peak", address_space_lowered_after_a_peak },
 	{ "address_space_limited_at_start", address_space_limited_at_start },
 	{ "data_limited", data_limited },
