@@ -588,6 +588,8 @@ int main(int argc, char **argv)
 	}
 	if (argc == 3)
 		given_address = (void *)(uintptr_t)strtoull(argv[2], NULL, 0);
+	/* A first thread, so that starting the next one need not allocate where a victim has been. */
+	in_a_thread(free_it, NULL);
 	if (argc < 2 || tap_run_point(cases, argv[1]) != 0)
 		return TAP_ERROR;
 	dprintf(STDOUT_FILENO, "survived\n");

@@ -211,8 +211,9 @@ static void nothing_left(void)
 		for (size_t size = shrinking_sizes[s] / 2; size > 0; size /= 2) {
 			void *smaller = CALL(realloc)(shrinking[s], size);
 			EXPECT(smaller != NULL, "%zu bytes shrink to %zu", shrinking_sizes[s], size);
-			if (smaller != NULL)
-				shrinking[s] = smaller;
+			if (smaller == NULL)
+				break;
+			shrinking[s] = smaller;
 			EXPECT(is_intact(shrinking[s], size / 8 * 8, s), "%zu bytes shrink to %zu",
 			       shrinking_sizes[s], size);
 		}
