@@ -37,7 +37,8 @@ struct pa_arena {
 	uint16_t dirty_units;    /* [owner] A3 */
 	uint16_t dead_units;     /* [owner] sum of its pools' dead_units */
 	bool is_queued;          /* [owner] */
-	uint8_t reserved[3];
+	uint8_t turns;           /* [owner] in which it had nothing but dead units to give */
+	uint16_t turn_dead_units; /* [owner] how many, at the last turn */
 	/*
 	 * That of slot 0 stays zero.  The last two are only read, for addresses where no block can be: they
 	 * lie behind the header's page, in memory that is never written, and so have owner 0 as well.

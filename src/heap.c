@@ -12,6 +12,7 @@
 #include "reserve.h"
 
 #define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
+#define TURNS_MAX 16       /* that dead units of an arena wait for more */
 #define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
@@ -480,12 +481,32 @@ void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 
 /* --- giving back --- */
 
+/*
+ * Give back from one arena.  Free slots go at once.  Dead units have to wait while they still grow in
+ * number: where frees go on, their pools will often be empty soon, which saves walking their lists.
+ */
+static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
+{
+	if (arena->dirty_units > 0) {
+		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
+	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX) {
+		arena->turns++;
+		arena->turn_dead_units = arena->dead_units;
+		pa_placement_dequeue(heap, arena);
+		pa_placement_enqueue(heap, arena);
+	} else {
+		arena->turns = 0;
+		arena->turn_dead_units = 0;
+		pa_heap_sweep_arena(heap, arena, PA_SWEEP_POOLS); /* with which the arena may go */
+	}
+}
+
 void pa_heap_relieve(struct pa_heap *heap)
 {
 	if (pa_manager_shrink(false) + pa_large_shrink(false) > 0 && !pa_reserve_is_exceeded())
 		return;
 	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
-		pa_heap_sweep_arena(heap, heap->queue_first);
+		relieve_arena(heap, heap->queue_first);
 		pa_placement_flush(heap);
 	}
 }
@@ -502,7 +523,7 @@ size_t pa_heap_trim(struct pa_heap *heap)
 		struct pa_arena *next;
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
 			next = arena->next;
-			units += pa_heap_sweep_arena(heap, arena);
+			units += pa_heap_sweep_arena(heap, arena, PA_SWEEP_ALL);
 		}
 	}
 	pa_placement_flush(heap);

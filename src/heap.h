@@ -137,8 +137,16 @@ void pa_heap_relieve(struct pa_heap *heap);
 /* Give back everything that is free. Returns bytes. */
 size_t pa_heap_trim(struct pa_heap *heap);
 
-/* sweep.c: give back the free slots and dead units of one arena; returns units. */
-unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena);
+/*
+ * sweep.c: give back the free slots of one arena, and as much of its pools' dead units as depth says;
+ * returns units.  To find dead units, the lists of their pools have to be walked.
+ */
+enum pa_sweep_depth {
+	PA_SWEEP_SLOTS, /* free slots alone */
+	PA_SWEEP_POOLS, /* pools in which dead units are expected since they were swept last */
+	PA_SWEEP_ALL,   /* all pools that may have any */
+};
+unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth);
 
 /* A pool's free blocks have changed: put it into the list where it belongs now, and set its watermark. */
 void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool);

@@ -52,8 +52,10 @@ void pa_placement_dequeue(struct pa_heap *heap, struct pa_arena *arena)
 	arena->is_queued = false;
 }
 
-static void queue_append(struct pa_heap *heap, struct pa_arena *arena)
+void pa_placement_enqueue(struct pa_heap *heap, struct pa_arena *arena)
 {
+	if (arena->is_queued)
+		return;
 	arena->queue_previous = heap->queue_last;
 	arena->queue_next = NULL;
 	if (heap->queue_last)
@@ -73,8 +75,7 @@ void pa_placement_flush(struct pa_heap *heap)
 void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int change)
 {
 	if (arena->dirty_units + arena->dead_units > 0) {
-		if (!arena->is_queued)
-			queue_append(heap, arena);
+		pa_placement_enqueue(heap, arena);
 	} else {
 		pa_placement_dequeue(heap, arena);
 	}

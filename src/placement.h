@@ -25,7 +25,8 @@ void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int chan
 /* Tell the reserve what has been kept back. */
 void pa_placement_flush(struct pa_heap *heap);
 
-/* Take an arena out of the sweep's queue, if it is there; the next change puts it back. */
+/* Take an arena out of the sweep's queue, if it is there; put it at its end, if it is not. */
 void pa_placement_dequeue(struct pa_heap *heap, struct pa_arena *arena);
+void pa_placement_enqueue(struct pa_heap *heap, struct pa_arena *arena);
 
 #endif

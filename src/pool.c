@@ -4,6 +4,8 @@
  */
 #include "pool.h"
 
+#include <string.h>
+
 #define BLOCKS_MAX (PA_SLOT_BYTES / PA_ALIGN)
 #define WORD_BITS 64
 
@@ -138,6 +140,52 @@ static unsigned index_of(const struct pa_class *class, const char *start, const 
 	return pa_class_block_index(class->reciprocal, (uint32_t)((const char *)block - start));
 }
 
+/*
+ * The listed blocks as bits.  To follow the list would be one cache miss after another; a look at all
+ * keys, in order of address, is soon done.  A live block that happens to hold the key is found out by
+ * the count, and then the list is followed after all.
+ */
+static void find_listed(const struct pa_pool *pool, const struct pa_class *class, const char *start,
+			uint64_t *listed)
+{
+	uintptr_t key = pa_pool_key(pool);
+	unsigned found = 0, present = 0;
+
+	for (unsigned i = 0; i < class->blocks; i++) {
+		if (block_units(class, i) & pool->absent)
+			continue;
+		const struct pa_block *block = (const void *)(start + (size_t)i * class->block_bytes);
+		present++;
+		if (block->key == key) {
+			set_bit(listed, i);
+			found++;
+		}
+	}
+	if (found + (unsigned)pool->used == present)
+		return;
+	memset(listed, 0, BLOCKS_MAX / 8);
+	for (const struct pa_block *b = pool->list; b; b = b->next)
+		set_bit(listed, index_of(class, start, b));
+}
+
+/* Make the list anew, in order of address, of the listed blocks that touch no absent unit. */
+static void list_again(struct pa_pool *pool, const struct pa_class *class, char *start,
+		       const uint64_t *listed)
+{
+	struct pa_block **link = &pool->list;
+
+	for (unsigned word = 0; word < BLOCKS_MAX / WORD_BITS; word++) {
+		for (uint64_t bits = listed[word]; bits; bits &= bits - 1) {
+			unsigned i = word * WORD_BITS + pa_lowest_bit(bits);
+			if (block_units(class, i) & pool->absent)
+				continue;
+			*link = (struct pa_block *)(start + (size_t)i * class->block_bytes);
+			link = &(*link)->next;
+		}
+	}
+	*link = NULL;
+}
+
 uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 {
 	const struct pa_class *class = &pa_classes[pool->class_index];
@@ -151,25 +199,16 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 	}
 
 	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
-	for (struct pa_block *b = pool->list; b; b = b->next)
-		set_bit(listed, index_of(class, start, b));
+	find_listed(pool, class, start, listed);
 	for (uint16_t rest = present; rest; rest &= (uint16_t)(rest - 1)) {
 		unsigned unit = pa_lowest_bit(rest);
 		if (is_dead(pool, class, listed, unit))
 			dead |= (uint16_t)(1u << unit);
 	}
-	if (!dead)
-		return 0;
-
-	pool->absent |= dead;
-	struct pa_block **link = &pool->list;
-	for (struct pa_block *b = pool->list; b; b = b->next) {
-		if (block_units(class, index_of(class, start, b)) & dead)
-			continue;
-		*link = b;
-		link = &b->next;
+	if (dead) {
+		pool->absent |= dead;
+		list_again(pool, class, start, listed);
 	}
-	*link = NULL;
 	return dead;
 }
 

@@ -32,7 +32,7 @@ static void add_free_slots(const struct pa_arena *arena, struct unit_set *give)
  * The dead units of one pool; what is free in them leaves the pool's list.  A current pool that is
  * empty altogether is let go; false if the arena has gone with it.
  */
-static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, struct unit_set *give)
+static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, struct unit_set *give)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
 	unsigned slot = pa_arena_slot(pool), first = pa_arena_first_unit(slot);
@@ -42,8 +42,8 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, struct unit_set
 		pa_heap_free_current(heap, pool);
 		return !is_last;
 	}
-	uint16_t dead = pa_pool_expect_dead(pool) > 0 ?
-				pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
+	bool is_worth_it = is_all ? pa_pool_expect_dead(pool) > 0 : pool->dead_units > 0;
+	uint16_t dead = is_worth_it ? pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
 	dead |= (uint16_t)(pa_units_get(arena->touched, first, 16) & pool->absent);
 	pa_units_set(give->words, first, dead);
 	pa_heap_set_dead_units(heap, pool, 0);
@@ -128,10 +128,9 @@ static unsigned free_dirty_units(const struct pa_arena *arena)
 	return n;
 }
 
-unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena)
+/* The dead units of all pools; false if the arena has gone with the last of them. */
+static bool add_pools(struct pa_heap *heap, struct pa_arena *arena, bool is_all, struct unit_set *give)
 {
-	struct unit_set give = { { 0 } };
-
 	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 		struct pa_pool *pool = &arena->pools[slot];
 		if (arena->free_slots >> slot & 1) {
@@ -140,10 +139,19 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena)
 		}
 		unsigned next = slot + pool->slots;
 		bool can_hold_dead = pool->state != PA_POOL_RUN && pool->state != PA_POOL_FULL;
-		if (can_hold_dead && !add_pool(heap, pool, &give))
-			return 0;
+		if (can_hold_dead && !add_pool(heap, pool, is_all, give))
+			return false;
 		slot = next;
 	}
+	return true;
+}
+
+unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth)
+{
+	struct unit_set give = { { 0 } };
+
+	if (depth != PA_SWEEP_SLOTS && !add_pools(heap, arena, depth == PA_SWEEP_ALL, &give))
+		return 0;
 	add_free_slots(arena, &give);
 
 	int before = arena->dirty_units;
@@ -152,5 +160,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena)
 	heap->sweeps++;
 	pa_placement_account(heap, arena, arena->dirty_units - before);
 	pa_placement_dequeue(heap, arena);
+	if (arena->dead_units > 0)
+		pa_placement_enqueue(heap, arena);
 	return units;
 }
