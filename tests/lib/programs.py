@@ -189,6 +189,12 @@ def default_python() -> Python:
     return served_pythons()[-1]
 
 
+def few_pythons() -> list[Python]:
+    """The oldest served CPython, the system's own and the newest, where all would take too long."""
+    served, default = served_pythons(), default_python()
+    return [python for python in served if python in (served[0], default, served[-1])]
+
+
 def each(chosen: Sequence[Python]) -> "pytest.MarkDecorator":
     """Parametrize a test by CPythons; its argument is called python."""
     return pytest.mark.parametrize("python", chosen, ids=[label(python) for python in chosen])

@@ -183,7 +183,7 @@ def test_scope_python(python: Python) -> None:
     assert result.status == 0, result
     lines = result.err.splitlines()
     assert len(lines) == 2, result
-    assert re.fullmatch(rf"pyarena: {VERSION} stands aside: PYARENA_SCOPE=python \(pid [0-9]+\)",
-                        lines[0]), result
+    assert re.fullmatch(rf"pyarena: {VERSION} stands aside: PYARENA_SCOPE=python and this is not "
+                        r"CPython \(pid [0-9]+\)", lines[0]), result
     assert re.fullmatch(rf"pyarena: {VERSION} serves malloc and CPython "
                         rf"{re.escape(python.version)} \(pid [0-9]+\)", lines[1]), result

@@ -44,7 +44,7 @@ def consistent(report: dict) -> None:
     small = sum(entry["live_blocks"] * entry["block_bytes"] for entry in report["classes"])
     blocks = sum(entry["live_blocks"] for entry in report["classes"])
     assert small + stats["large_bytes"] <= stats["live_bytes"], stats
-    assert blocks + stats["large_blocks"] <= stats["live_blocks"], stats
+    assert blocks + stats["large_blocks"] == stats["live_blocks"], (blocks, stats)
     assert stats["live_bytes"] + stats["dirty_bytes"] + stats["purged_bytes"] \
         <= stats["mapped_bytes"] * 1.001, stats
     assert stats["live_page_bytes"] + stats["dirty_bytes"] <= stats["mapped_bytes"], stats
@@ -61,8 +61,9 @@ def consistent(report: dict) -> None:
     for entry in report["classes"]:
         assert entry["live_blocks"] * entry["block_bytes"] <= entry["pool_bytes"], entry
         assert (entry["pools"] == 0) == (entry["pool_bytes"] == 0), entry
-    sizes = [entry["block_bytes"] for entry in report["classes"]]
-    assert sizes == sorted(set(sizes)) and all(size % 16 == 0 for size in sizes), sizes
+    *sizes, runs = [entry["block_bytes"] for entry in report["classes"]]
+    assert runs == 0, "the last entry is for medium objects, which are of no one size"
+    assert sizes == sorted(sizes) and all(size % 16 == 0 for size in sizes), sizes
 
 
 def report_of(code: str, status: int, **variables: str) -> dict:
@@ -86,7 +87,7 @@ def test_json_adds_up(variables: dict[str, str]) -> None:
     report = report_of(ALIVE, 3, **variables)
     stats = report["stats"]
     assert stats["large_blocks"] >= 20 and stats["large_bytes"] >= 20 << 20, stats
-    assert stats["live_bytes"] >= 45_000_000, stats
+    assert stats["live_bytes"] >= 40_000_000, stats
     served = "PYARENA_PYTHON" not in variables and "PYTHONMALLOC" not in variables
     objects = sum(heap["live_bytes"] for heap in report["heaps"] if heap["is_interpreter"])
     assert (objects > 25_000_000) == served, report["heaps"]

@@ -23,15 +23,14 @@ def pythons_for(script: Path) -> list[Python]:
     line = script.read_text().splitlines()[1]
     assert line.startswith("# pythons: "), f"{script.name}: the second line names the CPythons"
     wanted = line.removeprefix("# pythons: ")
-    served, default = programs.served_pythons(), programs.default_python()
     if wanted == "every":
-        return served
+        return programs.served_pythons()
     if wanted == "few":
-        return [python for python in served if python in (served[0], default, served[-1])]
+        return programs.few_pythons()
     if wanted == "default":
-        return [default]
+        return [programs.default_python()]
     least = tuple(map(int, wanted.split(".")))
-    return [python for python in served if python.info >= least]
+    return [python for python in programs.served_pythons() if python.info >= least]
 
 
 def cases() -> list:

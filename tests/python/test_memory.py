@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Memory truly comes back: resident memory (RSS) after a peak, measured by the process itself.
+
+RSS is read from /proc by the script, in bytes.  Times are not looked at here; bench/ measures them.
+"""
+from __future__ import annotations
+
+import json
+import statistics
+
+import pytest
+
+import programs
+from programs import Python
+
+MB = 1_000_000
+
+RSS = """
+import gc, json, mmap, sys, time
+def rss():
+    with open("/proc/self/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Rss:")) * 1024
+rss()
+def pages(objects):
+    touched = set()
+    for item in objects:
+        size = sys.getsizeof(item)
+        touched.update(range(id(item) // mmap.PAGESIZE, (id(item) + size - 1) // mmap.PAGESIZE + 1))
+    return len(touched) * mmap.PAGESIZE
+"""
+
+
+def measure(python: Python, code: str, *, preload: bool = True, **variables: str) -> dict:
+    """What the script prints: one JSON object."""
+    result = programs.run([python.path, "-c", RSS + code], preload=preload, variables=variables)
+    assert result.status == 0, result
+    return json.loads(result.out)
+
+
+# Seed 1: a million objects made, freed, made again, four times; the 2005 arena patch's benchmark.
+CYCLES = """
+class Item:
+    __slots__ = ("value",)
+    def __init__(self, value): self.value = value
+base = rss()
+for cycle in range(4):
+    items = [Item(i) for i in range(1000000)]
+    peak = rss()
+    del items
+after = rss()
+print(json.dumps({"base": base, "peak": peak, "after": after}))
+"""
+
+
+@programs.each(programs.served_pythons())
+def test_million_objects_four_times(python: Python) -> None:
+    ours, stock = measure(python, CYCLES), measure(python, CYCLES, preload=False)
+    assert ours["after"] <= stock["after"] + 2 * MB, (ours, stock)
+    assert ours["peak"] <= 1.10 * stock["peak"], (ours, stock)
+
+
+# Seed 2: 300,000 blocks of 1 KiB, all freed but every 1024th.
+SCATTERED = """
+base = rss()
+blocks = [bytes(1024) for _ in range(300000)]
+peak = rss()
+survivors = blocks[::1024]
+del blocks
+after = rss()
+print(json.dumps({"base": base, "peak": peak, "after": after, "survivors": pages(survivors)}))
+"""
+
+
+@programs.each(programs.served_pythons())
+def test_scattered_survivors(python: Python) -> None:
+    ours = measure(python, SCATTERED)
+    assert ours["peak"] - ours["base"] > 300 * MB, ours
+    assert ours["after"] <= ours["base"] + 3 * ours["survivors"], ours
+
+
+# The same with small objects: 2,000,000 tuples, every 1000th kept.
+SCATTERED_SMALL = """
+base = rss()
+rows = [(i, i + 1) for i in range(2000000)]
+peak = rss()
+survivors = rows[::1000]
+del rows
+after = rss()
+kept = pages(survivors) + pages([row[0] for row in survivors] + [row[1] for row in survivors])
+print(json.dumps({"base": base, "peak": peak, "after": after, "survivors": kept}))
+"""
+
+
+@programs.each(programs.few_pythons())
+def test_scattered_small_survivors(python: Python) -> None:
+    ours = measure(python, SCATTERED_SMALL)
+    assert ours["peak"] - ours["base"] > 200 * MB, ours
+    assert ours["after"] <= ours["base"] + 3 * ours["survivors"], ours
+
+
+# Everything goes at once, and what malloc itself served: large blocks, in threads too.
+EVERYTHING = """
+import threading
+base = rss()
+def work(n):
+    kept[n] = [{"i": i, "t": "x" * (i % 3000)} for i in range(20000)]
+kept = {}
+threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+large = [bytearray(b"x") * 3000000 for _ in range(30)]
+peak = rss()
+del threads, thread, large
+kept.clear()
+gc.collect()
+after = rss()
+print(json.dumps({"base": base, "peak": peak, "after": after}))
+"""
+
+
+@pytest.mark.parametrize("keep, allowed", [("auto", 0.35), ("0", 0.02), ("10%", 0.35)])
+@programs.each(programs.few_pythons())
+def test_everything_freed(python: Python, keep: str, allowed: float) -> None:
+    """What stays above the base is a share of the peak that the reserve allows."""
+    ours = measure(python, EVERYTHING, PYARENA_KEEP_FREE=keep)
+    assert ours["peak"] - ours["base"] > 180 * MB, ours
+    assert ours["after"] - ours["base"] <= allowed * (ours["peak"] - ours["base"]) + 4 * MB, ours
+
+
+# A process that waits calls nothing; its free memory must go back all the same, in a child too.
+IDLE = """
+import os
+base = rss()
+rows = [{"i": i} for i in range(400000)]
+peak = rss()
+del rows
+time.sleep(3)
+settled = rss()
+child = os.fork()
+if child == 0:
+    rows = [{"i": i} for i in range(400000)]
+    del rows
+    time.sleep(3)
+    os._exit(0 if rss() - base < 20000000 else 1)
+status = os.waitpid(child, 0)[1]
+print(json.dumps({"base": base, "peak": peak, "settled": settled, "child": status}))
+"""
+
+
+@programs.each([programs.default_python()])
+def test_idle_process(python: Python) -> None:
+    ours = measure(python, IDLE)
+    assert ours["peak"] - ours["base"] > 90 * MB, ours
+    assert ours["settled"] - ours["base"] <= 0.05 * (ours["peak"] - ours["base"]) + 2 * MB, ours
+    assert ours["child"] == 0, ours
+
+
+# pyarena_trim gives everything back on request; pyarena_keep_free sets the reserve at run time.
+TRIM = """
+import ctypes
+library = ctypes.CDLL(None)
+library.pyarena_trim.restype = ctypes.c_size_t
+library.pyarena_keep_free.argtypes = [ctypes.c_size_t]
+library.pyarena_keep_free.restype = None
+trim = ctypes.PyDLL(None).pyarena_trim
+trim.restype = ctypes.c_size_t
+base = rss()
+library.pyarena_keep_free(1 << 32)
+rows = [{"i": i} for i in range(400000)]
+peak = rss()
+del rows
+kept = rss()
+given = trim()
+trimmed = rss()
+print(json.dumps({"base": base, "peak": peak, "kept": kept, "given": given, "trimmed": trimmed}))
+"""
+
+
+@programs.each(programs.few_pythons())
+def test_trim(python: Python) -> None:
+    ours = measure(python, TRIM)
+    assert ours["kept"] >= 0.9 * ours["peak"], ours
+    assert ours["trimmed"] - ours["base"] <= 3 * MB, ours
+    assert abs(ours["given"] - (ours["kept"] - ours["trimmed"])) <= 0.05 * ours["kept"], ours
+
+
+@programs.each(programs.served_pythons())
+def test_start_up(python: Python) -> None:
+    """An interpreter that has done nothing: at most half a megabyte more than stock."""
+    code = "print(json.dumps({'rss': rss()}))"
+    ours, stock = (statistics.median(measure(python, code, preload=preload)["rss"]
+                                     for _ in range(5)) for preload in (True, False))
+    assert ours <= stock + 512 * 1024, (ours, stock)
