@@ -27,7 +27,7 @@ int main(int count, char **arguments)
 		if (run("import json\n"
 			"rows = [{'i': i, 't': 'x' * (i % 300)} for i in range(20000)]\n"
 			"assert json.loads(json.dumps(rows)) == rows\n") != 0 ||
-			finalize() != 0)
+		    finalize() != 0)
 			return 1;
 		dlclose(python);
 	}

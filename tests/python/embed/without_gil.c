@@ -5,6 +5,7 @@
  */
 #include <Python.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define MISUSERS 3
 #define PROPER 2
@@ -16,12 +17,12 @@ static _Atomic(int) misusers_left = MISUSERS;
 
 static unsigned char *take(unsigned slot)
 {
-	return __atomic_exchange_n((unsigned char **)&passed_on[slot % PASSED_ON], NULL, __ATOMIC_ACQ_REL);
+	return atomic_exchange(&passed_on[slot % PASSED_ON], NULL);
 }
 
 static void give(unsigned slot, unsigned char *block)
 {
-	unsigned char *old = __atomic_exchange_n((unsigned char **)&passed_on[slot % PASSED_ON], block, __ATOMIC_ACQ_REL);
+	unsigned char *old = atomic_exchange(&passed_on[slot % PASSED_ON], block);
 	if (!old)
 		return;
 	if (*old == 1)

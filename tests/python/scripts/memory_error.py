@@ -2,7 +2,6 @@
 # pythons: every
 # RLIMIT_AS is lowered: allocations of each kind end in MemoryError, what was there stays intact, and
 # when room is made the process goes on as if nothing had been.
-import os
 import resource
 import subprocess
 import sys
@@ -16,12 +15,12 @@ def lower(more):
 
 
 def exhaust(make):
-    kept, spare = [], bytearray(1 << 20)
+    kept, spare = [], [bytearray(1 << 20)]
     try:
         for i in range(10 ** 8):
             kept.append(make(i))
     except MemoryError:
-        spare = None
+        del spare[:]
         first, last, count = kept[0], kept[-1], len(kept)
         del kept[:]
         return first, last, count

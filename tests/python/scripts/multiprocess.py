@@ -2,7 +2,6 @@
 # pythons: few
 # multiprocessing by fork, spawn and forkserver: pools, queues, pipes, managers, shared memory.
 import multiprocessing
-import os
 import sys
 import warnings
 

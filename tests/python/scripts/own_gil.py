@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 # pythons: 3.12
 # Sub-interpreters with a GIL of their own run at the same time as the main one, each on its heap.
-import sys
 import threading
 
 CODE = """

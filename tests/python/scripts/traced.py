@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 # pythons: every
 # tracemalloc wraps the allocators: started and stopped with blocks living across, sums, snapshots.
-import sys
 import threading
 import tracemalloc
 
