@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_lock.c: exclusion, sleeping and waking, the walk around a fork, the order of ranks. */
+/* test_lock.c: exclusion, sleeping and waking, locks lost in a fork, the order of ranks. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -123,91 +123,174 @@ static void test_waiters_sleep_and_all_are_woken(void **state)
 	}
 }
 
-static void test_all(void **state)
+static _Atomic(unsigned) hooks;
+
+static void count_hook(void)
 {
+	pa_add_relaxed(&hooks, 1);
+}
+
+/* The hook runs before a thread sleeps, and never where no one waits. */
+static void test_wait_hook(void **state)
+{
+	pthread_t thread;
+	struct timespec used;
 	(void)state;
 
-	pa_lock_all();
-	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
-		assert_false(is_free(rank));
-	pa_unlock_all();
-	for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
-		assert_true(is_free(rank));
+	passed = 0;
+	pa_lock_set_wait_hook(count_hook);
+	pa_lock(PA_LOCK_LARGE);
+	pa_unlock(PA_LOCK_LARGE);
+	unsigned without_wait = pa_load_relaxed(&hooks);
+	pa_lock(PA_LOCK_MANAGER);
+	int error = pthread_create(&thread, NULL, wait_and_pass, &used);
+	for (int i = 0; i < 10000 && pa_load_relaxed(&hooks) == 0; i++)
+		sleep_ms(1);
+	unsigned while_waiting = pa_load_relaxed(&hooks);
+	pa_lock_set_wait_hook(NULL);
+	pa_unlock(PA_LOCK_MANAGER);
+	assert_int_equal(error, 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(without_wait, 0);
+	assert_in_range(while_waiting, 1, 1000);
+	assert_int_equal(passed, 1);
 }
 
 static void *hold_for_ever(void *argument)
 {
-	pa_lock(PA_LOCK_MANAGER);
+	pa_lock(PA_LOCK_LIFE);
+	pa_lock(PA_LOCK_LARGE);
 	pa_add_relaxed(&passed, 1);
 	sleep_ms(1000L * CAPTURE_SECONDS * 2);
 	return argument;
 }
 
-/*
- * In a child so that the thread that never lets go harms nobody: its own child has neither that
- * thread nor, after the reset, its lock.
- */
-static void reset_in_a_fork(void)
+static void be_in_a_process_with_lost_locks(void)
 {
 	pthread_t thread;
-	int status;
 
 	passed = 0;
-	pthread_create(&thread, NULL, hold_for_ever, NULL);
+	if (pthread_create(&thread, NULL, hold_for_ever, NULL) != 0)
+		_exit(10);
 	while (pa_load_relaxed(&passed) == 0)
+		sleep_ms(1);
+}
+
+static void end_with_child(pid_t child)
+{
+	int status;
+
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(11);
+	if (!WIFEXITED(status))
+		_exit(12);
+	if (WEXITSTATUS(status) != 0)
+		_exit(WEXITSTATUS(status));
+}
+
+/*
+ * In a child so that the thread that never lets go harms nobody: its own child has neither that
+ * thread nor, after the repair, its locks.  The lock of the thread that forks is held in both.
+ */
+static void fork_with_locks_of_both(void)
+{
+	bool is_holder = false;
+
+	be_in_a_process_with_lost_locks();
+	pa_lock(PA_LOCK_MANAGER);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(CAPTURE_SECONDS / 2);
+		unsigned lost = pa_lock_after_fork_child(&is_holder);
+		if (lost != (1u << PA_LOCK_LIFE | 1u << PA_LOCK_LARGE))
+			_exit(1);
+		if (!is_holder)
+			_exit(2);
+		if (is_free(PA_LOCK_MANAGER))
+			_exit(3);
+		pa_unlock(PA_LOCK_MANAGER);
+		for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++) {
+			if (!is_free(rank))
+				_exit(4);
+			pa_lock(rank);
+		}
+		_exit(0);
+	}
+	end_with_child(child);
+	pa_unlock(PA_LOCK_MANAGER);
+	if (is_free(PA_LOCK_LIFE) || is_free(PA_LOCK_LARGE)) /* the parent's are held still */
+		_exit(5);
+}
+
+/* No lock was held, or only ones of threads that are gone. */
+static void fork_without_locks(void)
+{
+	bool is_holder = true;
+
+	pid_t child = fork();
+	if (child == 0)
+		_exit(pa_lock_after_fork_child(&is_holder) != 0 || is_holder ? 1 : 0);
+	end_with_child(child);
+	be_in_a_process_with_lost_locks();
+	is_holder = true;
+	child = fork();
+	if (child == 0)
+		_exit(pa_lock_after_fork_child(&is_holder) == 0 || is_holder ? 2 : 0);
+	end_with_child(child);
+}
+
+static _Atomic(bool) may_go_on;
+
+static void go_on(void)
+{
+	pa_store_relaxed(&may_go_on, true);
+}
+
+static void *wait_for_large(void *argument)
+{
+	pa_lock(PA_LOCK_LARGE);
+	pa_unlock(PA_LOCK_LARGE);
+	return argument;
+}
+
+/* A lock with a sleeper is lost like any other, and the child's next waiter is woken. */
+static void fork_with_a_sleeper(void)
+{
+	pthread_t thread;
+	bool is_holder = false;
+
+	be_in_a_process_with_lost_locks();
+	pa_lock_set_wait_hook(go_on);
+	if (pthread_create(&thread, NULL, wait_for_large, NULL) != 0)
+		_exit(10);
+	while (!pa_load_relaxed(&may_go_on))
 		sleep_ms(1);
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(CAPTURE_SECONDS / 2);
-		if (pa_lock_try(PA_LOCK_MANAGER))
+		if (!(pa_lock_after_fork_child(&is_holder) & 1u << PA_LOCK_LARGE) || is_holder)
 			_exit(1);
-		pa_lock_reset_all();
-		pa_lock_all();
-		pa_unlock_all();
+		pa_store_relaxed(&may_go_on, false);
+		pa_lock(PA_LOCK_LARGE);
+		if (pthread_create(&thread, NULL, wait_for_large, NULL) != 0)
+			_exit(10);
+		while (!pa_load_relaxed(&may_go_on))
+			sleep_ms(1);
+		pa_unlock(PA_LOCK_LARGE);
+		pthread_join(thread, NULL);
 		_exit(0);
 	}
-	if (waitpid(child, &status, 0) != child || status != 0)
-		_exit(2);
-	if (pa_lock_try(PA_LOCK_MANAGER)) /* the parent's is held still */
-		_exit(3);
-	_exit(0);
+	end_with_child(child);
 }
 
-static void test_reset_in_a_forked_child(void **state)
+static void test_locks_after_a_fork(void **state)
 {
 	struct capture capture;
 	(void)state;
 
-	assert_int_equal(capture_child(reset_in_a_fork, &capture), 0);
-}
-
-/* As around every fork: all held, the child starts afresh, the parent goes on. */
-static void fork_under_all_locks(void)
-{
-	int status;
-
-	pa_lock_all();
-	pid_t child = fork();
-	if (child == 0) {
-		alarm(CAPTURE_SECONDS / 2);
-		pa_lock_reset_all();
-		pa_lock_all();
-		pa_unlock_all();
-		_exit(0);
-	}
-	pa_unlock_all();
-	if (waitpid(child, &status, 0) != child || status != 0)
-		_exit(2);
-	pa_lock_all();
-	pa_unlock_all();
-}
-
-static void test_fork_under_all_locks(void **state)
-{
-	struct capture capture;
-	(void)state;
-
-	assert_int_equal(capture_child(fork_under_all_locks, &capture), 0);
+	assert_int_equal(capture_child(fork_with_locks_of_both, &capture), 0);
+	assert_int_equal(capture_child(fork_without_locks, &capture), 0);
+	assert_int_equal(capture_child(fork_with_a_sleeper, &capture), 0);
 }
 
 #ifdef PA_DEBUG
@@ -248,9 +331,8 @@ int main(void)
 		cmocka_unit_test(test_one_holder_at_a_time),
 		cmocka_unit_test(test_try),
 		cmocka_unit_test(test_waiters_sleep_and_all_are_woken),
-		cmocka_unit_test(test_all),
-		cmocka_unit_test(test_reset_in_a_forked_child),
-		cmocka_unit_test(test_fork_under_all_locks),
+		cmocka_unit_test(test_wait_hook),
+		cmocka_unit_test(test_locks_after_a_fork),
 #ifdef PA_DEBUG
 		cmocka_unit_test(test_order_is_asserted),
 #endif
