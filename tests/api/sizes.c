@@ -246,14 +246,15 @@ static void sized_frees(void)
 	REQUIRE(library_function != NULL && aligned_function != NULL);
 	memcpy(&free_sized, &library_function, sizeof(free_sized));
 	memcpy(&free_aligned_sized, &aligned_function, sizeof(free_aligned_sized));
-	errno = BIG_ERRNO;
 	free_sized(NULL, 10);
 	free_aligned_sized(NULL, 64, 128);
 	for (size_t size = 0; size < 300 * KIB; size += 1 + size / 8) {
 		void *block = CALL(malloc)(size);
 		REQUIRE(block != NULL);
 		fill(block, size, 3);
+		errno = BIG_ERRNO;
 		free_sized(block, size);
+		EXPECT(errno == BIG_ERRNO, "free_sized of %zu bytes: errno %d", size, errno);
 		block = CALL(calloc)(1, size);
 		REQUIRE(block != NULL);
 		EXPECT(is_zero(block, size));
@@ -262,10 +263,12 @@ static void sized_frees(void)
 			block = CALL(aligned_alloc)(alignment, size);
 			REQUIRE(block != NULL);
 			fill(block, size, 4);
+			errno = BIG_ERRNO;
 			free_aligned_sized(block, alignment, size);
+			EXPECT(errno == BIG_ERRNO, "free_aligned_sized of %zu bytes: errno %d", size,
+			       errno);
 		}
 	}
-	EXPECT(errno == BIG_ERRNO, "errno is %d", errno);
 }
 
 static void free_keeps_errno(void)
