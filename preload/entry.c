@@ -63,7 +63,8 @@ static PA_COLD void start(char *const *environment)
 	process.mode = __libc_malloc ? choose_mode() : PA_MODE_SERVE;
 	if (process.mode != PA_MODE_SERVE) {
 		pa_life_stand_aside();
-		pa_thread_heap = &pa_no_heap; /* what it served until now is freed as another thread's */
+		pa_thread_heap =
+			&pa_no_heap; /* what it served until now is freed as another thread's */
 	}
 }
 
@@ -110,7 +111,8 @@ static void tell_start(void)
 				process_id.bytes, ")");
 	else if (process.serves_python)
 		pa_message_line(PA_VERSION, " serves malloc and CPython ",
-				pa_python_version(version, sizeof version), " (pid ", process_id.bytes, ")");
+				pa_python_version(version, sizeof version), " (pid ", process_id.bytes,
+				")");
 	else
 		pa_message_line(PA_VERSION, " serves malloc (pid ", process_id.bytes, ")");
 }
@@ -295,7 +297,7 @@ EXPORT size_t malloc_usable_size(void *p)
 	if (!p)
 		return 0;
 	if (PA_UNLIKELY(stands_aside()) && !is_ours(p)) {
-		size_t (*function)(void *) = (size_t (*)(void *))libc_function("malloc_usable_size");
+		size_t (*function)(void *) = (size_t(*)(void *))libc_function("malloc_usable_size");
 		return function ? function(p) : 0;
 	}
 	return pa_usable_bytes(p, "malloc_usable_size");
@@ -330,7 +332,8 @@ EXPORT int mallopt(int parameter, int value)
 /* glibc's struct mallinfo2, and with int its struct mallinfo. */
 #define MALLINFO(type) \
 	{ \
-		type arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost; \
+		type arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, \
+			keepcost; \
 	}
 struct pa_mallinfo MALLINFO(int);
 struct pa_mallinfo2 MALLINFO(size_t);
@@ -357,7 +360,8 @@ EXPORT struct pa_mallinfo2 mallinfo2(void);
 EXPORT struct pa_mallinfo2 mallinfo2(void)
 {
 	if (stands_aside()) {
-		struct pa_mallinfo2 (*function)(void) = (struct pa_mallinfo2(*)(void))libc_function("mallinfo2");
+		struct pa_mallinfo2 (*function)(void) =
+			(struct pa_mallinfo2(*)(void))libc_function("mallinfo2");
 		return function ? function() : (struct pa_mallinfo2){ 0 };
 	}
 	return info();

@@ -4,31 +4,49 @@
  * 64-bit).  libstdc++'s own would call malloc and free just so; these save the call between.
  *
  * Without memory, the throwing forms call the new-handler until there is memory or the handler throws;
- * without a handler they throw std::bad_alloc.  The others return NULL and call no handler, since a
- * handler's exception could not be caught in C.
+ * without a handler they throw std::bad_alloc.  The others have to catch what the handler throws, which
+ * C cannot: there, libstdc++'s own are asked, which call the throwing forms here and catch.
  */
 #include "preload.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
 struct nothrow; /* std::nothrow_t */
 
-extern void (*_ZSt15get_new_handlerv(void))(void) __attribute__((weak)); /* std::get_new_handler */
-extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));       /* std::__throw_bad_alloc */
+/*
+ * A function of libstdc++, where there is one: it may have come later than this library, and for one
+ * extension module only.
+ */
+static PA_COLD void *libstdcxx(const char *name)
+{
+	void *function = dlsym(RTLD_NEXT, name);
+
+	if (!function) {
+		void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+		if (library)
+			function =
+				dlsym(library, name); /* never closed: libraries with exceptions stay */
+	}
+	return function;
+}
 
 /* Let the program make room, or leave by an exception. */
 static PA_COLD void make_room(void)
 {
-	void (*handler)(void) = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+	void (*(*get_handler)(void))(void) =
+		(void (*(*)(void))(void))libstdcxx("_ZSt15get_new_handlerv");
+	void (*handler)(void) = get_handler ? get_handler() : NULL;
 
 	if (handler) {
 		handler();
 		return;
 	}
-	if (_ZSt17__throw_bad_allocv)
-		_ZSt17__throw_bad_allocv();
+	void (*throw_bad_alloc)(void) = (void (*)(void))libstdcxx("_ZSt17__throw_bad_allocv");
+	if (throw_bad_alloc)
+		throw_bad_alloc();
 	abort(); /* no C++ library, yet operator new: nobody to tell */
 }
 
@@ -52,6 +70,23 @@ static void *new_aligned(size_t bytes, size_t align)
 	}
 }
 
+static PA_COLD void *new_nothrow_slow(const char *name, size_t bytes, const struct nothrow *tag)
+{
+	void *(*next)(size_t, const struct nothrow *) =
+		(void *(*)(size_t, const struct nothrow *))libstdcxx(name);
+
+	return next ? next(bytes, tag) : NULL;
+}
+
+static PA_COLD void *new_aligned_nothrow_slow(const char *name, size_t bytes, size_t align,
+					      const struct nothrow *tag)
+{
+	void *(*next)(size_t, size_t, const struct nothrow *) =
+		(void *(*)(size_t, size_t, const struct nothrow *))libstdcxx(name);
+
+	return next ? next(bytes, align, tag) : NULL;
+}
+
 PA_INLINE void *new_plain(size_t bytes)
 {
 	void *p = pa_malloc_fast(bytes);
@@ -66,11 +101,16 @@ PA_INLINE void *new_plain(size_t bytes)
 
 /* new: nw single, na array; m size_t; St11align_val_t alignment; RKSt9nothrow_t nothrow. */
 #define OPERATOR_NEW(kind) \
-	FUNCTION(void *, _Z##kind##m, size_t bytes) { return new_plain(bytes); } \
+	FUNCTION(void *, _Z##kind##m, size_t bytes) \
+	{ \
+		return new_plain(bytes); \
+	} \
 	FUNCTION(void *, _Z##kind##mRKSt9nothrow_t, size_t bytes, const struct nothrow *tag) \
 	{ \
-		(void)tag; \
-		return pa_entry_malloc(bytes); \
+		void *p = pa_entry_malloc(bytes); \
+		return PA_LIKELY(p != NULL) \
+			       ? p \
+			       : new_nothrow_slow("_Z" #kind "mRKSt9nothrow_t", bytes, tag); \
 	} \
 	FUNCTION(void *, _Z##kind##mSt11align_val_t, size_t bytes, size_t align) \
 	{ \
@@ -79,8 +119,11 @@ PA_INLINE void *new_plain(size_t bytes)
 	FUNCTION(void *, _Z##kind##mSt11align_val_tRKSt9nothrow_t, size_t bytes, size_t align, \
 		 const struct nothrow *tag) \
 	{ \
-		(void)tag; \
-		return pa_entry_memalign(align, bytes); \
+		void *p = pa_entry_memalign(align, bytes); \
+		return PA_LIKELY(p != NULL) \
+			       ? p \
+			       : new_aligned_nothrow_slow("_Z" #kind "mSt11align_val_tRKSt9nothrow_t", \
+							  bytes, align, tag); \
 	}
 
 OPERATOR_NEW(nw)
@@ -88,7 +131,10 @@ OPERATOR_NEW(na)
 
 /* delete: dl single, da array; Pv the pointer.  Sizes and alignments are hints without need. */
 #define OPERATOR_DELETE(kind, name) \
-	FUNCTION(void, _Z##kind##Pv, void *p) { pa_entry_free(p, name); } \
+	FUNCTION(void, _Z##kind##Pv, void *p) \
+	{ \
+		pa_entry_free(p, name); \
+	} \
 	FUNCTION(void, _Z##kind##PvRKSt9nothrow_t, void *p, const struct nothrow *tag) \
 	{ \
 		(void)tag; \

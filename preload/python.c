@@ -20,7 +20,8 @@
 /* CPython's interface, as far as it is stable from 3.7 on; all looked up by the dynamic linker. */
 typedef struct py_thread_state {
 	struct py_thread_state *previous, *next;
-	const void *interpreter; /* the first three fields, 3.12 on; checked before they are relied upon */
+	const void
+		*interpreter; /* the first three fields, 3.12 on; checked before they are relied upon */
 } py_thread_state;
 
 struct py_allocator { /* PyMemAllocatorEx */
@@ -45,9 +46,9 @@ extern const void *PyInterpreterState_Main(void) WEAK;
 
 /* [const] after install */
 static struct {
-	struct pa_heap *heap;                  /* of the main interpreter; the context of both domains */
+	struct pa_heap *heap; /* of the main interpreter; the context of both domains */
 	py_thread_state *(*current_state)(void);
-	bool has_own_gils;                     /* 3.12 on */
+	bool has_own_gils; /* 3.12 on */
 } python;
 
 /* --- which heap a caller that is not known at once may use --- */
@@ -138,7 +139,8 @@ static PA_COLD void *reallocate_slow(struct pa_heap *context, void *p, size_t by
 {
 	struct pa_heap *heap = heap_of_caller(context);
 
-	return heap ? pa_reallocate(heap, p, bytes, "PyMem_Realloc") : pa_realloc(p, bytes, "PyMem_Realloc");
+	return heap ? pa_reallocate(heap, p, bytes, "PyMem_Realloc")
+		    : pa_realloc(p, bytes, "PyMem_Realloc");
 }
 
 static PA_COLD void free_slow(struct pa_heap *context, void *p)
@@ -248,11 +250,11 @@ bool pa_python_install(void)
 	if (minor < 7 || is_free_threaded() || !PyMem_SetAllocator || !Py_IsInitialized)
 		return false;
 	python.has_own_gils = minor >= 12;
-	python.current_state = PyThreadState_GetUnchecked ? PyThreadState_GetUnchecked :
-							    _PyThreadState_UncheckedGet;
-	if (!python.current_state || (python.has_own_gils ?
-					      !PyThreadState_GetInterpreter || !PyInterpreterState_Main :
-					      !PyGILState_GetThisThreadState))
+	python.current_state =
+		PyThreadState_GetUnchecked ? PyThreadState_GetUnchecked : _PyThreadState_UncheckedGet;
+	if (!python.current_state ||
+	    (python.has_own_gils ? !PyThreadState_GetInterpreter || !PyInterpreterState_Main
+				 : !PyGILState_GetThisThreadState))
 		return false;
 	python.heap = pa_heap_acquire(PA_HEAP_INTERPRETER);
 	if (!python.heap)

@@ -173,6 +173,7 @@ void pa_arena_check(struct pa_arena *arena)
 		dead += pool->dead_units;
 		slot += pool->slots;
 	}
-	PA_ASSERT(dirty == arena->dirty_units, "A3: dirty_units counts the touched units of free slots");
+	PA_ASSERT(dirty == arena->dirty_units,
+		  "A3: dirty_units counts the touched units of free slots");
 	PA_ASSERT(dead == arena->dead_units, "dead_units is the sum over the pools");
 }

@@ -28,16 +28,16 @@ struct pa_arena {
 	uint64_t free_slots;             /* [owner] A1 */
 	uint64_t touched[PA_UNIT_WORDS]; /* [owner] A2 */
 	uint64_t purged[PA_UNIT_WORDS];  /* [owner] A2 */
-	struct pa_arena *previous;       /* [owner] arenas with as many free slots; or the manager's cache */
+	struct pa_arena *previous; /* [owner] arenas with as many free slots; or the manager's cache */
 	struct pa_arena *next;
 	struct pa_arena *queue_previous; /* [owner] arenas that wait for a sweep */
 	struct pa_arena *queue_next;
-	uint32_t purged_at_ms;   /* [owner] when a part of it was purged last */
-	uint32_t registry_index; /* [lock: manager] place in the manager's list of all arenas */
-	uint16_t dirty_units;    /* [owner] A3 */
-	uint16_t dead_units;     /* [owner] sum of its pools' dead_units */
-	bool is_queued;          /* [owner] */
-	uint8_t turns;           /* [owner] in which it had nothing but dead units to give */
+	uint32_t purged_at_ms;    /* [owner] when a part of it was purged last */
+	uint32_t registry_index;  /* [lock: manager] place in the manager's list of all arenas */
+	uint16_t dirty_units;     /* [owner] A3 */
+	uint16_t dead_units;      /* [owner] sum of its pools' dead_units */
+	bool is_queued;           /* [owner] */
+	uint8_t turns;            /* [owner] in which it had nothing but dead units to give */
 	uint16_t turn_dead_units; /* [owner] how many, at the last turn */
 	/*
 	 * That of slot 0 stays zero.  The last two are only read, for addresses where no block can be: they

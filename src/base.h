@@ -20,8 +20,7 @@
 /* An assertion with a sentence: PA_ASSERT(pool->used > 0, "a freed block was counted"). */
 #ifdef PA_DEBUG
 _Noreturn void pa_assert_failed(const char *file, int line, const char *sentence);
-#define PA_ASSERT(x, sentence) \
-	(PA_LIKELY(x) ? (void)0 : pa_assert_failed(__FILE__, __LINE__, sentence))
+#define PA_ASSERT(x, sentence) (PA_LIKELY(x) ? (void)0 : pa_assert_failed(__FILE__, __LINE__, sentence))
 #else
 #define PA_ASSERT(x, sentence) ((void)sizeof(x))
 #endif

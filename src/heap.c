@@ -60,7 +60,7 @@ static void pool_unlink(struct pa_heap *heap, struct pa_pool *pool)
 	if (pool->next)
 		pool->next->previous = pool->previous;
 	if (pool->state == PA_POOL_PARTIAL && !*list)
-		heap->classes[pool->class_index].partial_mask &= (uint8_t)~(1u << pool->bucket);
+		heap->classes[pool->class_index].partial_mask &= (uint8_t) ~(1u << pool->bucket);
 }
 
 static void pool_link(struct pa_heap *heap, struct pa_pool *pool)
@@ -113,7 +113,9 @@ static int16_t next_watermark(const struct pa_pool *pool)
 
 void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 {
-	enum pa_pool_state state = pool->list ? PA_POOL_PARTIAL : pool->absent ? PA_POOL_CARVABLE : PA_POOL_FULL;
+	enum pa_pool_state state = pool->list     ? PA_POOL_PARTIAL
+				   : pool->absent ? PA_POOL_CARVABLE
+						  : PA_POOL_FULL;
 	unsigned bucket = fullness(pool);
 
 	if (pool->state != state || pool->bucket != bucket) {
@@ -269,7 +271,8 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
  */
 static void collect_remote(struct pa_heap *heap)
 {
-	struct pa_pool *pool = pa_exchange_acquire(&heap->remote_pools, NULL); /* pairs with free_remote */
+	struct pa_pool *pool =
+		pa_exchange_acquire(&heap->remote_pools, NULL); /* pairs with free_remote */
 
 	while (pool) {
 		struct pa_pool *next = pool->remote_next;
@@ -295,7 +298,8 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 	struct pa_pool *old = heap->current[class_index];
 	struct pa_pool *pool = partial_first(class);
 
-	PA_ASSERT(old->used > 0 || old->absent || old == &pa_no_pool, "an empty pool has blocks to give");
+	PA_ASSERT(old->used > 0 || old->absent || old == &pa_no_pool,
+		  "an empty pool has blocks to give");
 	if (!pool && old != &pa_no_pool && old->absent) {
 		carve(heap, old);
 		return old;
@@ -359,7 +363,8 @@ static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned fro
 	pool->run_units = (uint16_t)to;
 }
 
-static void run_records(struct pa_arena *arena, unsigned first, unsigned from, unsigned to, uint32_t owner)
+static void run_records(struct pa_arena *arena, unsigned first, unsigned from, unsigned to,
+			uint32_t owner)
 {
 	for (unsigned i = from; i < to; i++) {
 		arena->pools[first + i].back = (uint8_t)i;
@@ -550,10 +555,12 @@ static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
 void pa_heap_check(struct pa_heap *heap)
 {
 	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
-		PA_ASSERT((heap->arena_mask >> n & 1) == (heap->arenas[n] != NULL), "H4: the mask is true");
+		PA_ASSERT((heap->arena_mask >> n & 1) == (heap->arenas[n] != NULL),
+			  "H4: the mask is true");
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
 			PA_ASSERT(arena->heap == heap, "the heap's arenas point to it");
-			PA_ASSERT(pa_arena_free_count(arena) == n, "H4: an arena is in the list of its fullness");
+			PA_ASSERT(pa_arena_free_count(arena) == n,
+				  "H4: an arena is in the list of its fullness");
 			pa_arena_check(arena);
 			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 				struct pa_pool *pool = &arena->pools[slot];

@@ -37,7 +37,7 @@ enum pa_heap_kind { PA_HEAP_THREAD, PA_HEAP_INTERPRETER, PA_HEAP_SHARED };
 
 enum pa_heap_state {
 	PA_HEAP_OWNED,
-	PA_HEAP_ABANDONED,   /* its thread has ended; waits for adoption */
+	PA_HEAP_ABANDONED, /* its thread has ended; waits for adoption */
 	PA_HEAP_QUARANTINED, /* its thread vanished by a fork in the midst of a change: not to be touched */
 };
 
@@ -47,7 +47,7 @@ struct pa_heap_class {
 	struct pa_pool *carvable;
 	uint8_t partial_mask; /* which of partial are not empty */
 	uint8_t streak;       /* new pools since one was last used again: evidence of growth */
-	uint8_t requests;     /* served by the coarse class; at PA_FINE_REQUESTS the class has its own pools */
+	uint8_t requests; /* served by the coarse class; at PA_FINE_REQUESTS the class has its own pools */
 };
 
 /* Requests of a class above PA_TINY_MAX until it is worth a page of its own. */
@@ -58,20 +58,21 @@ struct pa_heap {
 	uint32_t id;                         /* [const] 1 and up */
 	uint8_t kind;                        /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                       /* [lock: life] enum pa_heap_state */
-	_Atomic(bool) is_busy;               /* [owner] its lists are being changed; read after a fork */
-	uint16_t serial;                     /* [owner] of the next pool */
+	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
+	uint16_t serial;       /* [owner] of the next pool */
 
 	struct pa_heap_class classes[PA_CLASSES]; /* [owner] */
-	uint64_t empty_current[(PA_CLASSES + 63) / 64]; /* [owner] classes whose current pool became empty */
+	uint64_t empty_current[(PA_CLASSES + 63) /
+			       64]; /* [owner] classes whose current pool became empty */
 	struct pa_arena *arenas[PA_ARENA_USABLE + 1]; /* [owner] H4 */
-	uint64_t arena_mask;                      /* [owner] */
-	struct pa_arena *queue_first, *queue_last; /* [owner] to be swept, the oldest first */
-	int64_t dirty_change;                     /* [owner] not yet told to the reserve */
-	uint64_t sweeps, remote_frees;            /* [owner] statistics */
-	_Atomic(uintptr_t) thread;                /* whose heap it is: see malloc.c and python.c */
-	const void *interpreter;                  /* [lock: life] CPython's, of an interpreter heap */
-	struct pa_heap *next;                     /* [lock: life] of all heaps, in order of id */
-	struct pa_heap *next_abandoned;           /* [lock: life] */
+	uint64_t arena_mask;                          /* [owner] */
+	struct pa_arena *queue_first, *queue_last;    /* [owner] to be swept, the oldest first */
+	int64_t dirty_change;                         /* [owner] not yet told to the reserve */
+	uint64_t sweeps, remote_frees;                /* [owner] statistics */
+	_Atomic(uintptr_t) thread;                    /* whose heap it is: see malloc.c and python.c */
+	const void *interpreter;        /* [lock: life] CPython's, of an interpreter heap */
+	struct pa_heap *next;           /* [lock: life] of all heaps, in order of id */
+	struct pa_heap *next_abandoned; /* [lock: life] */
 
 	/*
 	 * [atomic] Pools with blocks on their remote list, each exactly once: who puts the first block
@@ -93,8 +94,8 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter);
 /* The owner ends: give back what is free, and leave the rest to be adopted. */
 void pa_heap_abandon(struct pa_heap *heap);
 
-/* Collect remote frees and give back free memory of heaps that nobody owns. */
-void pa_heap_serve_abandoned(void);
+/* Collect remote frees and give back free memory of so many heaps that nobody owns, if they have any. */
+void pa_heap_serve_abandoned(unsigned at_most);
 
 /* First of all heaps; the caller holds PA_LOCK_LIFE. */
 struct pa_heap *pa_heap_first_locked(void);

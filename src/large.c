@@ -228,8 +228,6 @@ static char *map_fresh(size_t bytes, size_t align)
 {
 	char *start = pa_os_map(bytes, align);
 
-	if (!start && pa_large_shrink(true) > 0)
-		start = pa_os_map(bytes, align);
 	if (!start)
 		return NULL;
 	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes));
@@ -321,7 +319,8 @@ void *pa_large_resize(void *p, size_t bytes)
 
 	char *moved = pa_os_remap(mapping.start, mapping.bytes, bytes, true);
 	if (moved) {
-		pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)(units_of(bytes) - units_of(mapping.bytes)));
+		pa_add_relaxed(&pa_reserve.mapped_units,
+			       (uint64_t)(units_of(bytes) - units_of(mapping.bytes)));
 		mapping = (struct mapping){ moved, bytes };
 	}
 	pa_lock(PA_LOCK_LARGE);

@@ -113,7 +113,8 @@ static int open_report(const struct pa_stats_option *option)
 void pa_life_report(void)
 {
 	const struct pa_stats_option *option = &pa_options()->stats;
-	static struct pa_snapshot snapshot; /* too large for the stack of any thread; guarded by the flag */
+	static struct pa_snapshot
+		snapshot; /* too large for the stack of any thread; guarded by the flag */
 	static struct pyarena_heap_stats heaps[REPORT_HEAPS_MAX];
 	static _Atomic(bool) is_reported;
 

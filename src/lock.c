@@ -20,7 +20,7 @@ enum { FREE, HELD, CONTENDED };
 
 struct lock {
 	_Alignas(PA_CACHE_LINE) _Atomic(uint32_t) state; /* [atomic] */
-	_Atomic(uintptr_t) holder;                       /* [atomic] a thread's identity; 0 while it changes hands */
+	_Atomic(uintptr_t) holder; /* [atomic] a thread's identity; 0 while it changes hands */
 };
 
 static struct lock locks[PA_LOCK_COUNT];

@@ -31,57 +31,79 @@ static void *no_memory(void)
 
 /* --- on a heap --- */
 
+static void *allocate_class(struct pa_heap *heap, unsigned class_index)
+{
+	void *p = pa_heap_pop(heap, class_index);
+
+	return p ? p : pa_heap_allocate_slow(heap, class_index);
+}
+
+static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
+{
+	*is_zero = false;
+	if (bytes <= PA_TINY_MAX)
+		return allocate_class(heap, pa_class_of_tiny(bytes));
+	if (bytes <= PA_SMALL_MAX)
+		return allocate_class(heap, pa_heap_class_of_small(heap, bytes));
+	if (bytes <= PA_MEDIUM_MAX)
+		return pa_heap_allocate_run(heap, bytes);
+	return pa_large_allocate(bytes, 1, is_zero);
+}
+
+/* The system refused memory: give back all that is free, and tell whether to ask again. */
+static PA_COLD bool make_room(struct pa_heap *heap, size_t bytes)
+{
+	return bytes <= PA_REQUEST_MAX - PA_ARENA_BYTES &&
+	       pa_heap_trim(heap) +
+			       ((pa_manager_shrink(true) + pa_large_shrink(true)) << PA_UNIT_SHIFT) >
+		       0;
+}
+
+static void *allocate(struct pa_heap *heap, size_t bytes, bool *is_zero)
+{
+	void *p = allocate_once(heap, bytes, is_zero);
+
+	if (PA_UNLIKELY(!p) && make_room(heap, bytes))
+		p = allocate_once(heap, bytes, is_zero);
+	return p ? p : no_memory();
+}
+
 void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
 {
-	void *p;
+	bool is_zero;
 
-	if (bytes <= PA_SMALL_MAX) {
-		unsigned class_index = bytes <= PA_TINY_MAX ? pa_class_of_tiny(bytes) :
-							      pa_heap_class_of_small(heap, bytes);
-		p = pa_heap_pop(heap, class_index);
-		if (!p)
-			p = pa_heap_allocate_slow(heap, class_index);
-	} else if (bytes <= PA_MEDIUM_MAX) {
-		p = pa_heap_allocate_run(heap, bytes);
-	} else {
-		bool is_zero;
-		p = pa_large_allocate(bytes, 1, &is_zero);
-	}
-	return p ? p : no_memory();
+	return allocate(heap, bytes, &is_zero);
 }
 
 void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
 {
-	if (bytes > PA_MEDIUM_MAX) {
-		bool is_zero;
-		void *p = pa_large_allocate(bytes, 1, &is_zero);
-		if (!p)
-			return no_memory();
-		return is_zero ? p : memset(p, 0, bytes);
-	}
-	void *p = pa_allocate(heap, bytes);
-	return p ? memset(p, 0, bytes) : NULL;
+	bool is_zero;
+	void *p = allocate(heap, bytes, &is_zero);
+
+	return p && !is_zero ? memset(p, 0, bytes) : p;
+}
+
+static void *allocate_aligned_once(struct pa_heap *heap, size_t align, size_t bytes)
+{
+	bool is_zero;
+
+	if (align <= PA_SLOT_BYTES && bytes <= PA_SMALL_MAX &&
+	    pa_round_up(bytes, align) <= PA_SMALL_MAX)
+		return allocate_class(heap, pa_class_of_aligned(bytes, align));
+	if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX)
+		return pa_heap_allocate_run(heap, bytes);
+	return pa_large_allocate(bytes, align, &is_zero);
 }
 
 static void *allocate_aligned(struct pa_heap *heap, size_t align, size_t bytes)
 {
-	void *p;
-
 	if (align <= PA_ALIGN)
 		return pa_allocate(heap, bytes);
 	if (bytes > PA_REQUEST_MAX - align)
 		return no_memory();
-	if (align <= PA_SLOT_BYTES && bytes <= PA_SMALL_MAX && pa_round_up(bytes, align) <= PA_SMALL_MAX) {
-		unsigned class_index = pa_class_of_aligned(bytes, align);
-		p = pa_heap_pop(heap, class_index);
-		if (!p)
-			p = pa_heap_allocate_slow(heap, class_index);
-	} else if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX) {
-		p = pa_heap_allocate_run(heap, bytes);
-	} else {
-		bool is_zero;
-		p = pa_large_allocate(bytes, align, &is_zero);
-	}
+	void *p = allocate_aligned_once(heap, align, bytes);
+	if (PA_UNLIKELY(!p) && make_room(heap, bytes))
+		p = allocate_aligned_once(heap, align, bytes);
 	return p ? p : no_memory();
 }
 
@@ -93,17 +115,22 @@ static void release(struct pa_heap *heap, void *p, const char *function)
 
 static size_t pool_bytes(const struct pa_pool *pool)
 {
-	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT :
-						   pa_classes[pool->class_index].block_bytes;
+	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT
+						 : pa_classes[pool->class_index].block_bytes;
 }
 
+/* Shrinking never fails: without memory for a smaller block, the old one stays. */
 static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const char *function)
 {
+	int saved = errno;
 	void *moved = pa_allocate(heap, bytes);
 
 	if (moved) {
 		memcpy(moved, p, pa_min(had, bytes));
 		release(heap, p, function);
+	} else if (bytes <= had) {
+		errno = saved;
+		return p;
 	}
 	return moved;
 }
@@ -114,12 +141,13 @@ static bool is_good_fit(size_t had, size_t bytes)
 	return bytes <= had && bytes >= had - had / 4;
 }
 
-static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t bytes, const char *function)
+static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t bytes,
+			      const char *function)
 {
-	if (bytes > PA_MEDIUM_MAX / 2) {
-		void *resized = pa_large_resize(p, bytes);
-		return resized ? resized : no_memory();
-	}
+	void *resized = bytes > PA_MEDIUM_MAX / 2 ? pa_large_resize(p, bytes) : NULL;
+
+	if (resized)
+		return resized;
 	return move(heap, p, had, bytes, function);
 }
 
@@ -135,12 +163,14 @@ void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *fun
 	}
 	size_t had = pool_bytes(pool);
 	if (pool->class_index != PA_CLASS_RUN) {
-		if (is_good_fit(had, bytes) || (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
+		if (is_good_fit(had, bytes) ||
+		    (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
 			return p;
 		return move(heap, p, had, bytes, function);
 	}
 	bool is_own = pa_load_relaxed(&pool->owner) == heap->id;
-	if (bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX && is_own && pa_heap_resize_run(heap, pool, bytes))
+	if (bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX && is_own &&
+	    pa_heap_resize_run(heap, pool, bytes))
 		return p;
 	if (is_good_fit(had, bytes))
 		return p;
@@ -274,7 +304,7 @@ size_t pa_malloc_trim(void)
 
 	if (pa_thread_heap != &pa_no_heap)
 		bytes += pa_heap_trim(pa_thread_heap);
-	pa_heap_serve_abandoned();
+	pa_heap_serve_abandoned(UINT32_MAX);
 	bytes += (size_t)(pa_manager_shrink(true) + pa_large_shrink(true)) << PA_UNIT_SHIFT;
 	return bytes;
 }

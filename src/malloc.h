@@ -32,7 +32,8 @@ PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
 /* The fast path of malloc: NULL if pa_malloc has to be called. */
 PA_INLINE void *pa_malloc_fast(size_t bytes)
 {
-	return PA_LIKELY(bytes <= PA_TINY_MAX) ? pa_heap_pop(pa_thread_heap, pa_class_of_tiny(bytes)) : NULL;
+	return PA_LIKELY(bytes <= PA_TINY_MAX) ? pa_heap_pop(pa_thread_heap, pa_class_of_tiny(bytes))
+					       : NULL;
 }
 
 void *pa_malloc(size_t bytes);

@@ -195,7 +195,8 @@ struct pa_arena *pa_manager_take(struct pa_heap *heap)
 			uint64_t again = pa_reserve_taken(ARENA_UNITS);
 			unsigned first = pa_arena_first_unit(PA_ARENA_FIRST);
 			for (uint64_t n = pa_min(again, ARENA_UNITS); n > 0; n -= pa_min(n, 64)) {
-				pa_units_set(arena->purged, first, pa_bit_range(0, (unsigned)pa_min(n, 64)));
+				pa_units_set(arena->purged, first,
+					     pa_bit_range(0, (unsigned)pa_min(n, 64)));
 				first += 64;
 			}
 			if (again)

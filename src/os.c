@@ -67,11 +67,8 @@ static void *map_at(void *hint, size_t bytes, int flags)
  * Aligned mappings are laid below each other, where the kernel would put the next one anyway, so that
  * they join to one VMA and cost one system call.  Where the place is taken, map more and trim.
  */
-void *pa_os_map(size_t bytes, size_t align)
+static void *map_aligned(size_t bytes, size_t align)
 {
-	if (align <= pa_os_page_bytes())
-		return map_at(NULL, bytes, 0);
-
 	uintptr_t hint = pa_load_relaxed(&os.next_hint);
 	if (hint > bytes) {
 		hint = pa_round_down(hint - bytes, align);
@@ -98,6 +95,15 @@ void *pa_os_map(size_t bytes, size_t align)
 	if (after)
 		munmap(p + bytes, after);
 	pa_store_relaxed(&os.next_hint, (uintptr_t)p);
+	return p;
+}
+
+void *pa_os_map(size_t bytes, size_t align)
+{
+	int saved = errno;
+	void *p = align <= pa_os_page_bytes() ? map_at(NULL, bytes, 0) : map_aligned(bytes, align);
+
+	errno = saved;
 	return p;
 }
 
@@ -142,8 +148,7 @@ size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls)
 		n++;
 	}
 	if (n > 1 && !pa_load_relaxed(&os.no_batch_purge)) {
-		long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, whole, n,
-				    MADV_DONTNEED, 0);
+		long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, whole, n, MADV_DONTNEED, 0);
 		++*calls;
 		if (done < 0)
 			pa_store_relaxed(&os.no_batch_purge, true);

@@ -4,11 +4,11 @@
  */
 #include "placement.h"
 
-#include "large.h"
 #include "manager.h"
 #include "reserve.h"
 
 #define ACCOUNT_BATCH 16 /* units of change before the reserve is told */
+#define SERVED_AT_ONCE 4 /* abandoned heaps, before an arena is taken */
 #define FIT_TRIES 4      /* arenas of one fullness that are searched for a run of slots */
 
 static void arena_unlink(struct pa_heap *heap, struct pa_arena *arena)
@@ -125,10 +125,8 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 		}
 	}
 
-	pa_heap_serve_abandoned();
+	pa_heap_serve_abandoned(SERVED_AT_ONCE);
 	struct pa_arena *arena = pa_manager_take(heap);
-	if (!arena && pa_large_shrink(true) > 0)
-		arena = pa_manager_take(heap);
 	if (!arena) {
 		*first = 0;
 		return NULL;

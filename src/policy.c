@@ -4,11 +4,6 @@
  */
 #include "policy.h"
 
-static uint64_t floor_units(const struct pa_policy_input *input)
-{
-	return pa_max(PA_POLICY_FLOOR_UNITS, input->live_units / PA_POLICY_FLOOR_SHARE);
-}
-
 static uint64_t cap_units(const struct pa_policy_input *input)
 {
 	return pa_max(PA_POLICY_CAP_UNITS, input->live_units / PA_POLICY_CAP_SHARE);
@@ -74,7 +69,7 @@ static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input
 		policy->swing_units = pa_max(policy->outstanding_units, policy->swing_units / 2);
 		begin_interval(policy, input);
 	}
-	limit = pa_max(limit, floor_units(input));
+	limit = pa_max(limit, PA_POLICY_FLOOR_UNITS);
 	return pa_min(limit, cap_units(input));
 }
 

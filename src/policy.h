@@ -19,18 +19,17 @@
 
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
-#define PA_POLICY_SHARE 50                        /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_UNIT_NS 1500                    /* to purge a unit and touch it again, measured */
-#define PA_POLICY_EVIDENCE 4                      /* swings that have to be paid for before the limit grows */
-#define PA_POLICY_SWING_MIN_UNITS 64              /* the least that the limit grows by */
-#define PA_POLICY_FLOOR_UNITS 128                 /* kept without reason: half a MiB */
-#define PA_POLICY_FLOOR_SHARE 128                 /* or one part in so many of what is live */
-#define PA_POLICY_CAP_SHARE 1                     /* at most as much as is live, or ... */
+#define PA_POLICY_SHARE 50           /* purging may cost one part in so many of the CPU time */
+#define PA_POLICY_UNIT_NS 1500       /* to purge a unit and touch it again, measured */
+#define PA_POLICY_EVIDENCE 4         /* swings that have to be paid for before the limit grows */
+#define PA_POLICY_SWING_MIN_UNITS 64 /* the least that the limit grows by */
+#define PA_POLICY_FLOOR_UNITS 128    /* kept without evidence: half a MiB */
+#define PA_POLICY_CAP_SHARE 1        /* at most as much as is live, or ... */
 #define PA_POLICY_CAP_UNITS (64 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
 
 struct pa_policy_input {
-	uint64_t now_ns;       /* monotonic */
-	uint64_t cpu_ns;       /* CPU time of the process */
+	uint64_t now_ns;        /* monotonic */
+	uint64_t cpu_ns;        /* CPU time of the process */
 	uint64_t purged_units;  /* given back since the process began */
 	uint64_t refault_units; /* purged and used again within the window, since the process began */
 	uint64_t low_units;     /* the fewest dirty units since the last tick */

@@ -41,7 +41,7 @@ uint16_t pa_pool_units(unsigned class_index)
 {
 	const struct pa_class *class = &pa_classes[class_index];
 
-	return unit_range(0, (size_t)class->blocks * class->block_bytes - 1);
+	return unit_range(0, (size_t) class->blocks * class->block_bytes - 1);
 }
 
 void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial)

@@ -39,14 +39,14 @@ enum pa_pool_state {
 #define PA_NO_WATERMARK INT16_MIN
 
 struct pa_pool {
-	struct pa_block *list;  /* [owner] free blocks */
-	int16_t used;           /* [owner] P2 */
-	int16_t watermark;      /* [owner] a free that brings used down to this is handled by heap.c */
-	uint32_t reciprocal;    /* [const] of the class, see sizeclass.h */
+	struct pa_block *list;   /* [owner] free blocks */
+	int16_t used;            /* [owner] P2 */
+	int16_t watermark;       /* [owner] a free that brings used down to this is handled by heap.c */
+	uint32_t reciprocal;     /* [const] of the class, see sizeclass.h */
 	_Atomic(uint32_t) owner; /* [owner] id of the heap, 0 for a free slot; read by all */
-	uint16_t absent;        /* [owner] a bit for each unit */
-	uint8_t back;           /* [const] how many records back the pool's first one is */
-	uint8_t class_index;    /* [const] */
+	uint16_t absent;         /* [owner] a bit for each unit */
+	uint8_t back;            /* [const] how many records back the pool's first one is */
+	uint8_t class_index;     /* [const] */
 	_Atomic(struct pa_block *) remote; /* [atomic] freed by others, not yet collected */
 	struct pa_pool *remote_next;       /* [atomic] see remote_pools in heap.h */
 	struct pa_pool *previous;          /* [owner] in the list of its state */

@@ -7,8 +7,6 @@
 #include "lock.h"
 #include "manager.h"
 
-#define SERVED_AT_ONCE 4u
-
 /* [lock: life] */
 static struct {
 	struct pa_heap *first, *last; /* all, in order of id */
@@ -111,9 +109,9 @@ static struct pa_heap *take_abandoned_with_frees_locked(void)
 	return heap;
 }
 
-void pa_heap_serve_abandoned(void)
+void pa_heap_serve_abandoned(unsigned at_most)
 {
-	for (unsigned n = 0; n < SERVED_AT_ONCE; n++) {
+	while (at_most-- > 0) {
 		pa_lock(PA_LOCK_LIFE);
 		struct pa_heap *heap = take_abandoned_with_frees_locked();
 		pa_unlock(PA_LOCK_LIFE);

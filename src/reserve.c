@@ -104,8 +104,10 @@ uint64_t pa_reserve_taken(uint64_t units)
 	uint64_t released = pa_load_relaxed(&pa_reserve.released_units);
 	uint64_t again = pa_min(units, released);
 
-	if (again == 0 || pa_os_clock_ns() - pa_load_relaxed(&pa_reserve.released_ns) > PA_POLICY_WINDOW_NS)
+	if (again == 0 ||
+	    pa_os_clock_ns() - pa_load_relaxed(&pa_reserve.released_ns) > PA_POLICY_WINDOW_NS)
 		return 0;
-	pa_store_relaxed(&pa_reserve.released_units, released - again); /* an estimate: races lose counts */
+	pa_store_relaxed(&pa_reserve.released_units,
+			 released - again); /* an estimate: races lose counts */
 	return again;
 }

@@ -11,14 +11,14 @@
 #include "policy.h"
 
 struct pa_reserve {
-	_Atomic(int64_t) dirty_units;    /* resident and free */
-	_Atomic(int64_t) low_units;      /* the fewest dirty units since the last tick */
-	_Atomic(uint64_t) limit_units;   /* what may be dirty */
-	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
-	_Atomic(uint64_t) refault_units; /* total purged and used again within the window */
-	_Atomic(uint64_t) purges;        /* total calls */
-	_Atomic(uint64_t) purged_units;  /* total */
-	_Atomic(uint64_t) released_ns;   /* when address space went back to the system last */
+	_Atomic(int64_t) dirty_units;     /* resident and free */
+	_Atomic(int64_t) low_units;       /* the fewest dirty units since the last tick */
+	_Atomic(uint64_t) limit_units;    /* what may be dirty */
+	_Atomic(uint64_t) mapped_units;   /* in arenas and large mappings */
+	_Atomic(uint64_t) refault_units;  /* total purged and used again within the window */
+	_Atomic(uint64_t) purges;         /* total calls */
+	_Atomic(uint64_t) purged_units;   /* total */
+	_Atomic(uint64_t) released_ns;    /* when address space went back to the system last */
 	_Atomic(uint64_t) released_units; /* how much did so lately, not yet taken again */
 };
 

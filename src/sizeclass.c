@@ -24,8 +24,8 @@
 
 const struct pa_class pa_classes[PA_CLASSES + 1] = {
 	CLASS(16) /* requests of no bytes */
-	EIGHT(16, 16) EIGHT(144, 16) EIGHT(272, 16) EIGHT(400, 16)
-	DOUBLING(512) DOUBLING(1024) DOUBLING(2048) DOUBLING(4096) DOUBLING(8192)
+	EIGHT(16, 16) EIGHT(144, 16) EIGHT(272, 16) EIGHT(400, 16) DOUBLING(512) DOUBLING(1024)
+		DOUBLING(2048) DOUBLING(4096) DOUBLING(8192)
 	/* Only offset 0 is the start of a run's one block. */
 	{ .block_bytes = 0, .reciprocal = 1, .blocks = 1, .slots = 0, .wake = 1 },
 };

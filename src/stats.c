@@ -54,7 +54,8 @@ static struct pool_view view_pool(struct pa_arena *arena, unsigned slot)
 	uint64_t touched = pa_units_get(arena->touched, first, 16);
 	view.live_bytes = view.live_blocks * pa_classes[view.class_index].block_bytes;
 	if (view.live_blocks > 0)
-		view.live_unit_count = pa_count_bits(present) - pa_min(pa_count_bits(present), LOOK(pool->dead_units));
+		view.live_unit_count =
+			pa_count_bits(present) - pa_min(pa_count_bits(present), LOOK(pool->dead_units));
 	view.idle_unit_count = pa_count_bits(touched & absent & pa_bit_range(0, view.slots * 4u));
 	return view;
 }
@@ -62,7 +63,7 @@ static struct pool_view view_pool(struct pa_arena *arena, unsigned slot)
 struct arena_view {
 	void (*pool)(void *context, const struct pool_view *pool);
 	void *context;
-	uint64_t dirty_units;  /* of free slots, and idle in pools */
+	uint64_t dirty_units; /* of free slots, and idle in pools */
 	uint64_t purged_units;
 	uint64_t live_bytes;
 };
@@ -156,9 +157,10 @@ void pa_stats_take(struct pa_snapshot *snapshot)
 	stats->arenas_made = manager.arenas_made;
 	stats->arenas_released = manager.arenas_released;
 	stats->purges = pa_load_relaxed(&pa_reserve.purges);
-	stats->purged_pages = units_to_bytes(pa_load_relaxed(&pa_reserve.purged_units)) /
-			      pa_os_page_bytes();
-	stats->refault_pages = units_to_bytes(pa_load_relaxed(&pa_reserve.refault_units)) / pa_os_page_bytes();
+	stats->purged_pages =
+		units_to_bytes(pa_load_relaxed(&pa_reserve.purged_units)) / pa_os_page_bytes();
+	stats->refault_pages =
+		units_to_bytes(pa_load_relaxed(&pa_reserve.refault_units)) / pa_os_page_bytes();
 }
 
 struct heap_view {

@@ -12,7 +12,8 @@
 
 struct pa_snapshot {
 	struct pyarena_stats stats;
-	struct pyarena_class_stats classes[PA_CLASSES + 1]; /* the last: medium objects, of no one size */
+	struct pyarena_class_stats
+		classes[PA_CLASSES + 1]; /* the last: medium objects, of no one size */
 };
 
 void pa_stats_take(struct pa_snapshot *snapshot);

@@ -38,7 +38,8 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, st
 	unsigned slot = pa_arena_slot(pool), first = pa_arena_first_unit(slot);
 
 	if (pool->state == PA_POOL_CURRENT && pool->used == 0) {
-		bool is_last = (arena->free_slots | pa_bit_range(slot, pool->slots)) == PA_ARENA_ALL_FREE;
+		bool is_last =
+			(arena->free_slots | pa_bit_range(slot, pool->slots)) == PA_ARENA_ALL_FREE;
 		pa_heap_free_current(heap, pool);
 		return !is_last;
 	}
