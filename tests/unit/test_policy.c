@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_policy.c: the policy, driven by a made clock and a made program whose live memory goes up and
+ * down; the allocator around it is as simple as can be: what is dirty is used first, what is too much
+ * is purged.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "dice.h"
+#include "policy.h"
+
+#define MS UINT64_C(1000000)
+#define S (1000 * MS)
+#define BASE_UNITS 100000u /* live at the lowest */
+
+static struct pa_policy policy;
+
+/* The made world. */
+static uint64_t now_ns, cpu_ns, purged_total, refault_total, purged_at_ns, purged_units;
+static uint64_t dirty, low, live, limit, cpu_share_percent;
+
+/* What a test looks at. */
+static unsigned growths, turns;
+static uint64_t limit_max;
+static bool has_fallen;
+
+static const struct pa_keep_option by_itself = { PA_KEEP_AUTO, 0 };
+
+static int begin(void **state)
+{
+	(void)state;
+	pa_policy_init(&policy, &by_itself);
+	now_ns = 5 * S;
+	cpu_ns = S;
+	purged_total = refault_total = purged_at_ns = purged_units = 0;
+	dirty = low = 0;
+	live = BASE_UNITS;
+	limit = PA_POLICY_FLOOR_UNITS;
+	limit_max = 0;
+	growths = turns = 0;
+	has_fallen = false;
+	cpu_share_percent = 100;
+	return 0;
+}
+
+static void set_live(uint64_t units)
+{
+	if (units > live) {
+		uint64_t more = units - live, from_dirty = pa_min(more, dirty);
+		dirty -= from_dirty;
+		uint64_t again = pa_min(more - from_dirty, purged_units);
+		purged_units -= again;
+		if (now_ns - purged_at_ns <= PA_POLICY_WINDOW_NS)
+			refault_total += again;
+	} else {
+		dirty += live - units;
+	}
+	live = units;
+	low = pa_min(low, dirty);
+	if (dirty > limit) {
+		purged_total += dirty - limit;
+		purged_units += dirty - limit;
+		purged_at_ns = now_ns;
+		dirty = limit;
+	}
+	low = pa_min(low, dirty);
+}
+
+static void tick(void)
+{
+	struct pa_policy_input input = {
+		.now_ns = now_ns,
+		.cpu_ns = cpu_ns,
+		.purged_units = purged_total,
+		.refault_units = refault_total,
+		.low_units = low,
+		.live_units = live,
+	};
+	uint64_t before = limit;
+
+	limit = pa_policy_tick(&policy, &input);
+	growths += limit > before && limit > PA_POLICY_FLOOR_UNITS;
+	turns += has_fallen && limit > before;
+	has_fallen = limit < before || (has_fallen && limit == before);
+	limit_max = pa_max(limit_max, limit);
+	low = dirty;
+}
+
+/* A millisecond goes by with so many live units at its end. */
+static void pass_ms(uint64_t units)
+{
+	now_ns += MS;
+	cpu_ns += MS * cpu_share_percent / 100;
+	set_live(units);
+	tick();
+}
+
+static void pass(uint64_t ms, uint64_t units)
+{
+	while (ms-- > 0)
+		pass_ms(units);
+}
+
+/* Up for so long, down for so long, many times. */
+static void swing(unsigned times, uint64_t units, uint64_t up_ms, uint64_t down_ms)
+{
+	while (times-- > 0) {
+		pass(up_ms, BASE_UNITS + units);
+		pass(down_ms, BASE_UNITS);
+	}
+}
+
+static void test_one_peak(void **state)
+{
+	(void)state;
+
+	pass(100, BASE_UNITS);
+	pass(500, BASE_UNITS + 100000);
+	pass(5000, BASE_UNITS);
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	assert_true(dirty <= PA_POLICY_FLOOR_UNITS);
+	assert_true(purged_total >= 100000 - PA_POLICY_FLOOR_UNITS);
+}
+
+static void test_three_big_swings(void **state)
+{
+	(void)state;
+
+	/* So slow that nothing comes back within the window. */
+	for (uint64_t down_ms = PA_POLICY_WINDOW_NS / MS + 10; down_ms < 6000; down_ms *= 3) {
+		begin(NULL);
+		swing(3, 50000, 300, down_ms);
+		pass(300, BASE_UNITS + 50000);
+		pass(3000, BASE_UNITS);
+		assert_int_equal(growths, 0);
+		assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	}
+	/* And fast ones, up to the fourth time. */
+	begin(NULL);
+	swing(3, 50000, 20, 20);
+	pass(20, BASE_UNITS + 50000);
+	assert_int_equal(growths, 0);
+	swing(3, 50000, 20, 20);
+	assert_int_not_equal(growths, 0);
+}
+
+/* A fast cycle by habit: the reserve soon holds its swing, not much more, and purging ends. */
+static void test_habit(void **state)
+{
+	static const unsigned swings[] = { 500, 5000, 30000 };
+	(void)state;
+
+	for (unsigned i = 0; i < sizeof swings / sizeof swings[0]; i++) {
+		begin(NULL);
+		swing(20, swings[i], 10, 10);
+		assert_true(limit >= swings[i]);
+		assert_true(limit <= 2 * swings[i] + PA_POLICY_FLOOR_UNITS);
+		uint64_t purged_before = purged_total, refaults_before = refault_total;
+		unsigned growths_before = growths;
+		swing(500, swings[i], 10, 10);
+		assert_int_equal(purged_total, purged_before);
+		assert_int_equal(refault_total, refaults_before);
+		assert_int_equal(growths, growths_before);
+	}
+}
+
+/* What a swing has to cost before it is kept is a few times its own size: a small one is kept soon. */
+static uint64_t purged_before_growth(uint64_t units)
+{
+	begin(NULL);
+	for (unsigned n = 0; n < 1000 && growths == 0; n++)
+		swing(1, units, 5, 5);
+	assert_int_equal(growths, 1);
+	return purged_total;
+}
+
+static void test_small_swings_earn_their_place_soon(void **state)
+{
+	uint64_t small = purged_before_growth(400), large = purged_before_growth(20000);
+	(void)state;
+
+	assert_in_range(small, 4 * (400 - PA_POLICY_FLOOR_UNITS), 3000);
+	assert_true(large >= (uint64_t)PA_POLICY_EVIDENCE * (20000 - 2 * PA_POLICY_FLOOR_UNITS));
+	assert_true(large > 10 * small);
+}
+
+/* Swings within the floor cost nothing and change nothing. */
+static void test_swings_within_the_floor(void **state)
+{
+	(void)state;
+
+	swing(200, PA_POLICY_FLOOR_UNITS, 5, 5);
+	assert_int_equal(purged_total, 0);
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+/* Where purging costs less than its share of the CPU time, nothing more is kept. */
+static void test_cheap_purging_is_no_evidence(void **state)
+{
+	/* The share of a second, in units. */
+	uint64_t allowed = S / PA_POLICY_SHARE / PA_POLICY_UNIT_NS;
+	(void)state;
+
+	/* One swing in half a second refaults in time, but needs a fraction of the share. */
+	assert_true(allowed > 12000);
+	swing(60, 3000, 450, 50);
+	assert_true(refault_total > 50 * 2000);
+	assert_int_equal(growths, 0);
+	/* The same for a process that hardly uses the CPU otherwise is expensive. */
+	begin(NULL);
+	cpu_share_percent = 1;
+	swing(60, 3000, 450, 50);
+	assert_true(growths >= 1);
+	assert_true(limit >= 3000);
+}
+
+static void test_unused_reserve_is_let_go_by_halves(void **state)
+{
+	(void)state;
+
+	swing(100, 5000, 10, 10);
+	uint64_t last = limit;
+	unsigned steps = 0;
+	assert_true(last >= 5000);
+	/* The first interval began when it was still in use. */
+	for (unsigned ms = 0; limit == last && ms <= 2 * PA_POLICY_INTERVAL_NS / MS; ms++)
+		pass_ms(BASE_UNITS);
+	while (limit > PA_POLICY_FLOOR_UNITS) {
+		uint64_t before = limit, ms = 0;
+		while (limit == before) {
+			pass_ms(BASE_UNITS);
+			assert_true(++ms <= PA_POLICY_INTERVAL_NS / MS + 1);
+		}
+		assert_true(ms >= PA_POLICY_INTERVAL_NS / MS - 1);
+		/* All of it lies unused, so half goes. */
+		assert_true(limit >= before / 2 || limit == PA_POLICY_FLOOR_UNITS);
+		assert_true(limit <= pa_max(before / 2 + 1, PA_POLICY_FLOOR_UNITS));
+		steps++;
+	}
+	assert_in_range(steps, 3, 8);
+	pass(3000, BASE_UNITS);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	assert_in_range(dirty, 0, PA_POLICY_FLOOR_UNITS);
+}
+
+/* Only what was not touched through the interval goes: the rest is needed. */
+static void test_reserve_in_use_stays(void **state)
+{
+	(void)state;
+
+	swing(100, 5000, 10, 10);
+	uint64_t before = limit;
+	swing(1000, 5000, 10, 10);
+	assert_int_equal(limit, before);
+	/* Half of the swing goes on: about half of the reserve is not touched any more. */
+	swing(200, 2000, 10, 10);
+	assert_in_range(limit, 2000, before - (before - 2000) / 3);
+	uint64_t purged = purged_total;
+	swing(500, 2000, 10, 10);
+	assert_in_range(limit, 2000, 2000 + (before - 2000) / 3 + PA_POLICY_FLOOR_UNITS);
+	assert_true(purged_total - purged <= before);
+}
+
+/* However much or little is live: what is kept without evidence is the same. */
+static void test_floor(void **state)
+{
+	(void)state;
+
+	pass(10, 1280000);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	pass(5000, 1280000);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	pass(5000, 10);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+/* Evidence without end does not raise the limit above the cap. */
+static void drive_to_cap(uint64_t live_units)
+{
+	uint64_t swing_units = 3 * PA_POLICY_CAP_UNITS;
+	struct pa_policy_input input = { .now_ns = S, .live_units = live_units };
+
+	pa_policy_init(&policy, &by_itself);
+	for (unsigned n = 0; n < 2000; n++) {
+		input.now_ns += MS;
+		input.purged_units += swing_units;
+		pa_policy_tick(&policy, &input);
+		input.refault_units += swing_units;
+		limit = pa_policy_tick(&policy, &input);
+		limit_max = pa_max(limit_max, limit);
+	}
+}
+
+static void test_cap(void **state)
+{
+	(void)state;
+
+	drive_to_cap(100);
+	assert_int_equal(limit_max, PA_POLICY_CAP_UNITS);
+	begin(NULL);
+	drive_to_cap(10 * PA_POLICY_CAP_UNITS);
+	assert_int_equal(limit_max, 10 * PA_POLICY_CAP_UNITS);
+	/* As the live memory shrinks, so does the cap, at once. */
+	struct pa_policy_input input = { .now_ns = 100 * S, .live_units = 5 };
+	input.purged_units = policy.purged_units;
+	input.refault_units = policy.refault_units;
+	assert_true(pa_policy_tick(&policy, &input) <= PA_POLICY_CAP_UNITS);
+}
+
+static void test_fixed_amount(void **state)
+{
+	struct pa_keep_option keep = { PA_KEEP_BYTES, 40 * PA_MIB + 1 };
+	(void)state;
+
+	pa_policy_init(&policy, &keep);
+	assert_int_equal(policy.limit_units, 40 * PA_MIB / PA_UNIT_BYTES);
+	swing(100, 30000, 5, 5);
+	pass(5000, BASE_UNITS);
+	assert_int_equal(limit, 40 * PA_MIB / PA_UNIT_BYTES);
+	assert_int_equal(limit_max, limit);
+	keep.value = 0;
+	pa_policy_init(&policy, &keep);
+	assert_int_equal(policy.limit_units, 0);
+	swing(10, 3000, 5, 5);
+	assert_int_equal(limit, 0);
+	keep.value = SIZE_MAX;
+	pa_policy_init(&policy, &keep);
+	tick();
+	assert_int_equal(limit, SIZE_MAX >> PA_UNIT_SHIFT);
+}
+
+static void test_percentage(void **state)
+{
+	const struct pa_keep_option keep = { PA_KEEP_PERCENT, 25 };
+	(void)state;
+
+	pa_policy_init(&policy, &keep);
+	assert_int_equal(policy.limit_units, PA_POLICY_FLOOR_UNITS);
+	for (uint64_t units = 0; units < 100000; units += 9999) {
+		pass(3, units);
+		assert_in_range(limit, units * 25 / 100 - pa_min(25, units * 25 / 100),
+				units * 25 / 100);
+	}
+	pass_ms(40000);
+	assert_int_equal(limit, 10000);
+}
+
+/* What went before the first look is no evidence. */
+static void test_counters_begin_at_the_first_tick(void **state)
+{
+	(void)state;
+
+	purged_total = 1000000;
+	refault_total = 900000;
+	pass(2000, BASE_UNITS);
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+/* In a minute, the limit may find its place in some steps; it must not go up and down for ever. */
+static void is_steady(const char *what, uint64_t most)
+{
+	if (growths > 50)
+		fail_msg("%s: the limit grew %u times", what, growths);
+	if (turns > 2)
+		fail_msg("%s: the limit fell and grew again %u times", what, turns);
+	if (limit_max > most)
+		fail_msg("%s: the limit grew to %llu", what, (unsigned long long)limit_max);
+}
+
+static void test_steady_in_regular_swings(void **state)
+{
+	static const uint64_t times[] = {
+		1, 3, 30, 90, 99, 101, 110, 130, 180, 240, 260, 400, 600, 1100
+	};
+	static const uint64_t swings[] = { 200, 1000, 8000, 40000 };
+	(void)state;
+
+	for (unsigned u = 0; u < sizeof times / sizeof times[0]; u++)
+		for (unsigned d = 0; d < sizeof times / sizeof times[0]; d++)
+			for (unsigned s = 0; s < sizeof swings / sizeof swings[0]; s++) {
+				char what[64];
+				begin(NULL);
+				swing((unsigned)(60000 / (times[u] + times[d])), swings[s], times[u],
+				      times[d]);
+				snprintf(what, sizeof what, "up %u ms, down %u ms, %u units",
+					 (unsigned)times[u], (unsigned)times[d], (unsigned)swings[s]);
+				is_steady(what, swings[s] + PA_POLICY_FLOOR_UNITS);
+			}
+}
+
+static void test_longer_than_the_window_is_never_kept(void **state)
+{
+	(void)state;
+
+	swing(200, 40000, 20, PA_POLICY_WINDOW_NS / MS + 10);
+	assert_int_equal(refault_total, 0);
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+static void test_steady_on_a_sawtooth(void **state)
+{
+	static const uint64_t periods[] = { 10, 50, 100, 110, 250, 300, 1000 };
+	(void)state;
+
+	for (unsigned i = 0; i < sizeof periods / sizeof periods[0]; i++) {
+		begin(NULL);
+		for (uint64_t ms = 0; ms < 60000; ms++)
+			pass_ms(BASE_UNITS + 10000 * (ms % periods[i]) / periods[i]);
+		is_steady("sawtooth", 10000 + PA_POLICY_FLOOR_UNITS);
+	}
+}
+
+static void test_ramp_and_fall(void **state)
+{
+	(void)state;
+
+	for (uint64_t ms = 0; ms < 20000; ms++)
+		pass_ms(BASE_UNITS + 10 * ms);
+	assert_int_equal(growths, 0);
+	for (uint64_t ms = 20000; ms > 0; ms--)
+		pass_ms(BASE_UNITS + 10 * ms);
+	pass(1000, BASE_UNITS);
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+static void test_spikes(void **state)
+{
+	(void)state;
+
+	for (unsigned n = 0; n < 30; n++) {
+		pass(2, BASE_UNITS + 60000);
+		pass(1998, BASE_UNITS);
+	}
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+static void test_random_demand_stays_in_bounds(void **state)
+{
+	struct dice dice = { 5 };
+	(void)state;
+
+	for (unsigned n = 0; n < 60000; n++) {
+		if (dice_below(&dice, 20) == 0)
+			pass_ms(BASE_UNITS + dice_below(&dice, 30000));
+		else
+			pass_ms(live);
+		assert_true(limit >= PA_POLICY_FLOOR_UNITS);
+		assert_true(limit <= pa_max(PA_POLICY_CAP_UNITS, live));
+	}
+	assert_true(limit_max <= 2 * 30000);
+	pass(5000, BASE_UNITS);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+/* A clock that stands still, as under a debugger: nothing decays, swings still count. */
+static void test_clocks_that_stand_still(void **state)
+{
+	(void)state;
+
+	swing(100, 5000, 10, 10);
+	uint64_t before = limit;
+	for (unsigned n = 0; n < 10000; n++) {
+		set_live(BASE_UNITS);
+		tick();
+	}
+	assert_int_equal(limit, before);
+	begin(NULL);
+	for (unsigned n = 0; n < 100; n++) {
+		set_live(BASE_UNITS + 5000);
+		tick();
+		set_live(BASE_UNITS);
+		tick();
+	}
+	assert_true(limit >= 5000);
+	assert_true(limit <= 2 * 5000 + PA_POLICY_FLOOR_UNITS);
+	pass(5000, BASE_UNITS);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+static void test_clocks_that_go_back(void **state)
+{
+	(void)state;
+
+	swing(100, 5000, 10, 10);
+	uint64_t before = limit, cpu_before = cpu_ns;
+	now_ns -= 4 * S;
+	cpu_ns = 1;
+	tick();
+	assert_int_equal(limit, before);
+	pass(100, BASE_UNITS);
+	assert_int_equal(limit, before);
+	/* No refault becomes cheap by CPU time that goes back, or dear: the habit goes on undisturbed. */
+	swing(100, 5000, 10, 10);
+	assert_int_equal(limit, before);
+	cpu_ns = cpu_before;
+	pass(10000, BASE_UNITS);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
+#define point(test) cmocka_unit_test_setup(test, begin)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		point(test_one_peak),
+		point(test_three_big_swings),
+		point(test_habit),
+		point(test_small_swings_earn_their_place_soon),
+		point(test_swings_within_the_floor),
+		point(test_cheap_purging_is_no_evidence),
+		point(test_unused_reserve_is_let_go_by_halves),
+		point(test_reserve_in_use_stays),
+		point(test_floor),
+		point(test_cap),
+		point(test_fixed_amount),
+		point(test_percentage),
+		point(test_counters_begin_at_the_first_tick),
+		point(test_steady_in_regular_swings),
+		point(test_longer_than_the_window_is_never_kept),
+		point(test_steady_on_a_sawtooth),
+		point(test_ramp_and_fall),
+		point(test_spikes),
+		point(test_random_demand_stays_in_bounds),
+		point(test_clocks_that_stand_still),
+		point(test_clocks_that_go_back),
+	};
+
+	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_pool.c: one pool against a model that knows for each block whether it is live.  What is not
+ * present is filled with keys, as it may be found, and must not be written.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dice.h"
+#include "pool.h"
+
+#define POOL_UNITS 16u
+#define BLOCKS_MAX (PA_SLOT_BYTES / PA_ALIGN)
+#define FEW_BLOCKS 9 /* of which every pattern is tried */
+
+static _Alignas(4096) char memory[POOL_UNITS * PA_UNIT_BYTES];
+static struct pa_pool pool;
+static bool live[BLOCKS_MAX];
+
+static const struct pa_class *class_of_pool(void)
+{
+	return &pa_classes[pool.class_index];
+}
+
+static struct pa_block *block_at(unsigned i)
+{
+	return (struct pa_block *)(memory + (size_t)i * class_of_pool()->block_bytes);
+}
+
+static unsigned index_of(const struct pa_block *block)
+{
+	return (unsigned)((size_t)((const char *)block - memory) / class_of_pool()->block_bytes);
+}
+
+static bool touches(unsigned block, unsigned unit)
+{
+	size_t bytes = class_of_pool()->block_bytes, first = block * bytes;
+
+	return first < (unit + 1) * PA_UNIT_BYTES && unit * PA_UNIT_BYTES < first + bytes;
+}
+
+static bool is_absent(unsigned unit)
+{
+	return pool.absent >> unit & 1;
+}
+
+static bool touches_absent(unsigned block)
+{
+	size_t bytes = class_of_pool()->block_bytes, first = block * bytes;
+
+	for (size_t unit = first / PA_UNIT_BYTES; unit <= (first + bytes - 1) / PA_UNIT_BYTES; unit++)
+		if (is_absent((unsigned)unit))
+			return true;
+	return false;
+}
+
+/* Units that some block touches. */
+static uint16_t all_units(void)
+{
+	uint16_t units = 0;
+
+	for (unsigned unit = 0; unit < POOL_UNITS; unit++)
+		for (unsigned i = 0; i < class_of_pool()->blocks; i++)
+			if (touches(i, unit))
+				units |= (uint16_t)(1u << unit);
+	return units;
+}
+
+static void fill_with_keys(uint16_t units)
+{
+	uintptr_t key = pa_pool_key(&pool);
+
+	for (; units; units &= (uint16_t)(units - 1))
+		for (size_t at = 0; at < PA_UNIT_BYTES; at += sizeof key)
+			memcpy(memory + pa_lowest_bit(units) * PA_UNIT_BYTES + at, &key, sizeof key);
+}
+
+static bool is_filled_with_keys(unsigned unit)
+{
+	uintptr_t key = pa_pool_key(&pool);
+
+	return memcmp(memory + unit * PA_UNIT_BYTES, &key, sizeof key) == 0 &&
+	       memcmp(memory + unit * PA_UNIT_BYTES, memory + unit * PA_UNIT_BYTES + sizeof key,
+		      PA_UNIT_BYTES - sizeof key) == 0;
+}
+
+static void begin(unsigned class_index, uint16_t serial)
+{
+	memset(live, 0, sizeof live);
+	pa_pool_init(&pool, class_index, 7, serial);
+	fill_with_keys(pool.absent);
+}
+
+/* P1 to P3, by the model. */
+static void check(void)
+{
+	bool listed[BLOCKS_MAX] = { false };
+	unsigned listed_count = 0, live_count = 0;
+
+	for (const struct pa_block *b = pool.list; b; b = b->next) {
+		unsigned i = index_of(b);
+		assert_true(i < class_of_pool()->blocks);
+		assert_ptr_equal(b, block_at(i));
+		assert_false(listed[i]);
+		assert_int_equal(b->key, pa_pool_key(&pool));
+		listed[i] = true;
+		listed_count++;
+	}
+	for (unsigned i = 0; i < class_of_pool()->blocks; i++) {
+		live_count += live[i];
+		assert_int_equal(listed[i], !live[i] && !touches_absent(i));
+	}
+	assert_int_equal(pool.used, live_count);
+	assert_int_equal(pa_pool_check(&pool, memory), listed_count);
+}
+
+static void check_absent_are_untouched(void)
+{
+	for (unsigned unit = 0; unit < POOL_UNITS; unit++)
+		if (is_absent(unit))
+			assert_true(is_filled_with_keys(unit));
+}
+
+static unsigned take_first(void)
+{
+	struct pa_block *block = pool.list;
+	unsigned i = index_of(block);
+
+	pool.list = block->next;
+	pool.used++;
+	live[i] = true;
+	memset(block, (int)(i & 0x7f), class_of_pool()->block_bytes);
+	return i;
+}
+
+static void check_contents(unsigned i)
+{
+	const char *block = (const char *)block_at(i);
+
+	assert_int_equal(block[0], i & 0x7f);
+	assert_memory_equal(block, block + 1, class_of_pool()->block_bytes - 1);
+}
+
+static void put_back(unsigned i)
+{
+	struct pa_block *block = block_at(i);
+
+	block->next = pool.list;
+	block->key = pa_pool_key(&pool);
+	pool.list = block;
+	pool.used--;
+	live[i] = false;
+}
+
+/* Carve what the unit needs; at least one block more is listed then. */
+static void carve(unsigned unit)
+{
+	uint16_t before = pool.absent, units = pa_pool_carve_units(&pool, unit);
+	const struct pa_block *first = pool.list;
+
+	assert_true(units >> unit & 1);
+	assert_int_equal(units & ~before, 0);
+	for (unsigned u = 0; u < POOL_UNITS; u++) /* as the kernel does */
+		if (units >> u & 1)
+			memset(memory + u * PA_UNIT_BYTES, 0, PA_UNIT_BYTES);
+	pa_pool_carve(&pool, memory, units);
+	assert_int_equal(pool.absent, before & ~units);
+	assert_non_null(pool.list);
+	assert_ptr_not_equal(pool.list, first);
+}
+
+static void carve_all(void)
+{
+	while (pool.absent)
+		carve(pa_lowest_bit(pool.absent));
+}
+
+static uint16_t dead_by_model(void)
+{
+	uint16_t dead = 0;
+
+	for (unsigned unit = 0; unit < POOL_UNITS; unit++) {
+		bool is_dead = !is_absent(unit) && (all_units() >> unit & 1);
+		for (unsigned i = 0; i < class_of_pool()->blocks && is_dead; i++)
+			is_dead = !(live[i] && touches(i, unit));
+		dead |= (uint16_t)((unsigned)is_dead << unit);
+	}
+	return dead;
+}
+
+static void take_dead(void)
+{
+	uint16_t expected = dead_by_model(), before = pool.absent;
+
+	assert_int_equal(pa_pool_take_dead(&pool, memory), expected);
+	assert_int_equal(pool.absent, before | expected);
+	fill_with_keys(expected);
+}
+
+static void test_new_pools(void **state)
+{
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		begin(c, 0);
+		assert_int_equal(pool.absent, all_units());
+		assert_int_equal(pa_pool_units(c), all_units());
+		assert_int_equal(pool.slots, pa_classes[c].slots);
+		assert_int_equal(pool.class_index, c);
+		assert_int_equal(pool.reciprocal, pa_classes[c].reciprocal);
+		assert_int_equal(pool.owner, 7);
+		assert_true(pool.watermark < 0);
+		assert_null(pool.list);
+		check();
+	}
+}
+
+static void test_keys_differ(void **state)
+{
+	static struct pa_pool other;
+	(void)state;
+
+	begin(5, 1);
+	uintptr_t key = pa_pool_key(&pool);
+	begin(5, 2);
+	assert_true(pa_pool_key(&pool) != key);
+	pa_pool_init(&other, 5, 7, 2);
+	assert_true(pa_pool_key(&pool) != pa_pool_key(&other));
+	assert_true(pa_pool_key(&pool) != 0);
+}
+
+static void test_carve_in_order(void **state)
+{
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		begin(c, (uint16_t)c);
+		while (pool.absent) {
+			carve(pa_lowest_bit(pool.absent));
+			check();
+			check_absent_are_untouched();
+		}
+		assert_int_equal(pa_pool_check(&pool, memory), pa_classes[c].blocks);
+	}
+}
+
+/* As the heap does: the first block of the unit is enough to make it useful. */
+static void test_carve_lists_few_units(void **state)
+{
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		begin(c, 0);
+		for (unsigned unit = 0; unit < POOL_UNITS; unit++)
+			if (all_units() >> unit & 1)
+				assert_true(pa_count_bits(pa_pool_carve_units(&pool, unit)) <=
+					    1 + (pa_classes[c].block_bytes + 15) / PA_UNIT_BYTES + 1);
+	}
+}
+
+static void test_carve_in_any_order(void **state)
+{
+	struct dice dice = { 1 };
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		for (unsigned round = 0; round < 8; round++) {
+			begin(c, (uint16_t)round);
+			while (pool.absent) {
+				unsigned unit = dice_below(&dice, POOL_UNITS);
+				if (!is_absent(unit))
+					continue;
+				carve(unit);
+				check();
+				check_absent_are_untouched();
+				while (pool.list && dice_below(&dice, 3))
+					take_first();
+			}
+		}
+	}
+}
+
+static void make_pattern(uint64_t pattern)
+{
+	carve_all();
+	while (pool.list)
+		take_first();
+	for (unsigned i = 0; i < class_of_pool()->blocks; i++)
+		if (!(pattern >> i % 64 & 1))
+			put_back(i);
+}
+
+/* Every set of live blocks, for the classes that have few; then again after what was purged came back. */
+static void test_dead_units_of_every_pattern(void **state)
+{
+	unsigned classes = 0;
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		if (pa_classes[c].blocks > FEW_BLOCKS)
+			continue;
+		classes++;
+		for (uint64_t pattern = 0; pattern < UINT64_C(1) << pa_classes[c].blocks; pattern++) {
+			begin(c, (uint16_t)pattern);
+			make_pattern(pattern);
+			take_dead();
+			check();
+			for (unsigned i = 0; i < class_of_pool()->blocks; i++)
+				if (live[i])
+					check_contents(i);
+		}
+	}
+	assert_true(classes >= 30);
+}
+
+static unsigned some_live(struct dice *dice)
+{
+	unsigned i = dice_below(dice, class_of_pool()->blocks);
+
+	while (!live[i])
+		i = (i + 1) % class_of_pool()->blocks;
+	return i;
+}
+
+static void step(struct dice *dice, unsigned likely_free)
+{
+	unsigned what = dice_below(dice, 100);
+
+	if (what < 4) {
+		take_dead();
+	} else if (what < 12 && pool.absent) {
+		unsigned unit = dice_below(dice, POOL_UNITS);
+		if (is_absent(unit))
+			carve(unit);
+	} else if (what < likely_free && pool.used > 0) {
+		unsigned i = some_live(dice);
+		check_contents(i);
+		put_back(i);
+	} else if (pool.list) {
+		take_first();
+	}
+}
+
+static void test_random_lives(void **state)
+{
+	struct dice dice = { 2 };
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		unsigned steps = pa_classes[c].blocks < 100 ? 200 : 1000;
+		begin(c, (uint16_t)(1000 + c));
+		for (unsigned n = 0; n < steps; n++) {
+			step(&dice, n / 100 % 2 ? 80 : 40);
+			if (n % 16 == 0) {
+				check();
+				check_absent_are_untouched();
+			}
+		}
+		while (pool.used > 0)
+			put_back(some_live(&dice));
+		take_dead();
+		assert_int_equal(pool.absent, all_units());
+		assert_null(pool.list);
+		check();
+	}
+}
+
+/* A live block in every second unit, wherever in it: just the other units are dead. */
+static void test_one_live_block_holds_its_units(void **state)
+{
+	struct dice dice = { 3 };
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		for (unsigned round = 0; round < 20; round++) {
+			begin(c, (uint16_t)round);
+			make_pattern(0);
+			unsigned block = dice_below(&dice, class_of_pool()->blocks);
+			while (!live[block])
+				take_first();
+			for (unsigned i = 0; i < class_of_pool()->blocks; i++)
+				if (live[i] && i != block)
+					put_back(i);
+			uint16_t held = 0;
+			for (unsigned unit = 0; unit < POOL_UNITS; unit++)
+				held |= (uint16_t)((unsigned)touches(block, unit) << unit);
+			assert_int_equal(pa_pool_take_dead(&pool, memory), all_units() & ~held);
+			check();
+			check_contents(block);
+		}
+	}
+}
+
+/* Anything may be in a live block, also the pool's key. */
+static void test_live_blocks_that_hold_the_key(void **state)
+{
+	struct dice dice = { 4 };
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		for (unsigned round = 0; round < 4; round++) {
+			begin(c, (uint16_t)round);
+			make_pattern(dice_throw(&dice) & dice_throw(&dice));
+			for (unsigned i = 0; i < class_of_pool()->blocks; i++)
+				if (live[i] && (round == 0 || dice_below(&dice, 2)))
+					block_at(i)->key = pa_pool_key(&pool);
+			take_dead();
+			check();
+		}
+	}
+}
+
+/* What others have freed is live until it is collected: it has the key, but is not listed. */
+static void test_remote_blocks_are_live(void **state)
+{
+	(void)state;
+
+	begin(pa_class_of(1024), 9);
+	make_pattern(0x8000000000000001);
+	for (unsigned i = 0; i < class_of_pool()->blocks; i++) {
+		if (!live[i])
+			continue;
+		block_at(i)->key = pa_pool_key(&pool);
+		block_at(i)->next = NULL;
+	}
+	take_dead();
+	assert_false(is_absent(0));
+	check();
+}
+
+static void test_is_listed(void **state)
+{
+	(void)state;
+
+	begin(pa_class_of(512), 0);
+	assert_false(pa_pool_is_listed(&pool, block_at(0)));
+	carve_all();
+	for (unsigned i = 0; i < class_of_pool()->blocks; i++)
+		assert_true(pa_pool_is_listed(&pool, block_at(i)));
+	assert_false(pa_pool_is_listed(&pool, (char *)block_at(0) + 16));
+	unsigned taken = take_first();
+	assert_false(pa_pool_is_listed(&pool, block_at(taken)));
+}
+
+/* An estimate, but right at both ends, and never more for more live blocks. */
+static void test_expected_dead_units(void **state)
+{
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		begin(c, 0);
+		assert_int_equal(pa_pool_expect_dead(&pool), 0); /* nothing is present */
+		carve_all();
+		unsigned last = pa_count_bits(all_units());
+		assert_int_equal(pa_pool_expect_dead(&pool), last);
+		for (unsigned used = 0; used <= class_of_pool()->blocks; used++) {
+			pool.used = (int16_t)used;
+			unsigned expected = pa_pool_expect_dead(&pool);
+			assert_true(expected <= last);
+			last = expected;
+		}
+		assert_true(last <= pa_count_bits(all_units()) / 4);
+	}
+}
+
+/* A pool of which every unit can be seen to be dead is never thought to have no dead ones. */
+static void test_one_live_block_leaves_units_to_expect(void **state)
+{
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		begin(c, 0);
+		carve_all();
+		pool.used = 1;
+		assert_true(pa_pool_expect_dead(&pool) > 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_new_pools),
+		cmocka_unit_test(test_keys_differ),
+		cmocka_unit_test(test_carve_in_order),
+		cmocka_unit_test(test_carve_lists_few_units),
+		cmocka_unit_test(test_carve_in_any_order),
+		cmocka_unit_test(test_dead_units_of_every_pattern),
+		cmocka_unit_test(test_random_lives),
+		cmocka_unit_test(test_one_live_block_holds_its_units),
+		cmocka_unit_test(test_live_blocks_that_hold_the_key),
+		cmocka_unit_test(test_remote_blocks_are_live),
+		cmocka_unit_test(test_is_listed),
+		cmocka_unit_test(test_expected_dead_units),
+		cmocka_unit_test(test_one_live_block_leaves_units_to_expect),
+	};
+
+	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}
