@@ -122,8 +122,10 @@ __attribute__((constructor)) static void begin(int count, char **arguments, char
 	(void)count;
 	(void)arguments;
 	start(environment);
-	if (process.mode == PA_MODE_SERVE)
+	if (process.mode == PA_MODE_SERVE) {
 		process.serves_python = pa_options()->python == PA_PYTHON_AUTO && pa_python_install();
+		pa_life_serve(process.serves_python);
+	}
 	if (pa_options()->verbose)
 		tell_start();
 }

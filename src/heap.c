@@ -6,6 +6,7 @@
 #include "heap.h"
 
 #include "large.h"
+#include "lock.h"
 #include "manager.h"
 #include "os.h"
 #include "placement.h"
@@ -191,6 +192,8 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
+	if (!was_busy)
+		pa_reserve_watch();
 }
 
 /* The current pool has no listed block and is not to be carved now. */
@@ -337,6 +340,8 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
+	if (!was_busy)
+		pa_reserve_watch();
 	return block;
 }
 
@@ -477,6 +482,7 @@ void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 	if (!pool) {
 		if (!pa_large_free(p))
 			pa_fatal(PA_FATAL_FOREIGN, function, p);
+		pa_reserve_watch();
 		return;
 	}
 	PA_ASSERT(pa_load_relaxed(&pool->owner) != heap->id, "the owner's frees are fast");
@@ -508,12 +514,46 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 
 void pa_heap_relieve(struct pa_heap *heap)
 {
-	if (pa_manager_shrink(false) + pa_large_shrink(false) > 0 && !pa_reserve_is_exceeded())
+	if (pa_manager_shrink(PA_RESERVE_LIMIT) + pa_large_shrink(PA_RESERVE_LIMIT) > 0 &&
+	    !pa_reserve_is_exceeded())
 		return;
 	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
 		relieve_arena(heap, heap->queue_first);
 		pa_placement_flush(heap);
 	}
+}
+
+void pa_heap_lock_slow(struct pa_heap *heap)
+{
+	do
+		pa_lock_wait_a_little();
+	while (pa_exchange_acquire(&heap->lock, true)); /* pairs with pa_heap_leave */
+}
+
+/* Purge the first arena of the queue, or pass it by; false if the owner is busy or nothing is left. */
+static bool purge_idle_arena(struct pa_heap *heap)
+{
+	if (pa_exchange_acquire(&heap->lock, true)) /* pairs with pa_heap_leave */
+		return false;
+	struct pa_arena *arena = heap->queue_first;
+	if (arena && arena->dirty_units > 0) {
+		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
+		pa_placement_flush(heap);
+	} else if (arena) {
+		pa_placement_dequeue(heap, arena);
+		pa_placement_enqueue(heap, arena);
+	}
+	pa_store_release(&heap->lock, false);
+	return arena != NULL;
+}
+
+void pa_heap_purge_idle(struct pa_heap *heap)
+{
+	uint64_t arenas = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS;
+
+	for (uint64_t n = 0; n <= arenas && pa_reserve_is_above(PA_RESERVE_FLOOR); n++)
+		if (!purge_idle_arena(heap))
+			break;
 }
 
 size_t pa_heap_trim(struct pa_heap *heap)

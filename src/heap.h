@@ -59,6 +59,7 @@ struct pa_heap {
 	uint8_t kind;                        /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                       /* [lock: life] enum pa_heap_state */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
+	_Atomic(bool) lock;    /* [atomic] held while its lists or free slots are changed */
 	uint16_t serial;       /* [owner] of the next pool */
 
 	struct pa_heap_class classes[PA_CLASSES]; /* [owner] */
@@ -96,6 +97,9 @@ void pa_heap_abandon(struct pa_heap *heap);
 
 /* Collect remote frees and give back free memory of so many heaps that nobody owns, if they have any. */
 void pa_heap_serve_abandoned(unsigned at_most);
+
+/* pa_heap_purge_idle for all heaps. */
+void pa_heap_purge_all_idle(void);
 
 /* First of all heaps; the caller holds PA_LOCK_LIFE. */
 struct pa_heap *pa_heap_first_locked(void);
@@ -163,12 +167,17 @@ void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool);
 
 /*
  * Around each change of the heap's lists.  The few stores of the fast path may be torn by a fork in
- * another thread: a block is lost then, no more.  Changes of lists may not; so the child is told.
+ * another thread: a block is lost then, no more.  Changes of lists may not; so the child is told.  And
+ * they hold the heap's lock, for there is one that is not the owner and yet purges its free slots.
  */
+PA_COLD void pa_heap_lock_slow(struct pa_heap *heap);
+
 PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
 {
 	bool was_busy = pa_load_relaxed(&heap->is_busy);
 
+	if (!was_busy && PA_UNLIKELY(pa_exchange_acquire(&heap->lock, true))) /* pairs with leave */
+		pa_heap_lock_slow(heap);
 	pa_store_relaxed(&heap->is_busy, true);
 	atomic_signal_fence(memory_order_seq_cst);
 	return was_busy;
@@ -178,7 +187,15 @@ PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
 {
 	atomic_signal_fence(memory_order_seq_cst);
 	pa_store_relaxed(&heap->is_busy, was_busy);
+	if (!was_busy)
+		pa_store_release(&heap->lock, false);
 }
+
+/*
+ * Purge the free slots of the heap, whoever owns it: an arena at a time, passing by where the owner is
+ * busy.  Until no more than the floor is dirty in the process.
+ */
+void pa_heap_purge_idle(struct pa_heap *heap);
 
 /*
  * Which block an address is the start of: its pool, or an end with a message if it is none.  NULL if

@@ -329,14 +329,14 @@ void *pa_large_resize(void *p, size_t bytes)
 	return moved;
 }
 
-uint64_t pa_large_shrink(bool all)
+uint64_t pa_large_shrink(enum pa_reserve_goal goal)
 {
 	uint64_t units = 0;
 
 	for (;;) {
 		struct mapping taken = { 0 };
 		pa_lock(PA_LOCK_LARGE);
-		if (large.cached > 0 && (all || pa_reserve_is_exceeded()))
+		if (large.cached > 0 && pa_reserve_is_above(goal))
 			taken = cache_take_locked(0);
 		pa_unlock(PA_LOCK_LARGE);
 		if (!taken.start)

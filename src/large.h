@@ -8,6 +8,7 @@
 #define PA_LARGE_H
 
 #include "base.h"
+#include "reserve.h"
 
 /* NULL when the system has no memory.  *is_zero tells that the memory is known to be zero. */
 void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero);
@@ -21,8 +22,8 @@ size_t pa_large_bytes(const void *p);
 /* Change the object's size without copying; it may move.  NULL when refused: the object is unchanged. */
 void *pa_large_resize(void *p, size_t bytes);
 
-/* Unmap freed mappings while the reserve is exceeded; with all, every one.  Returns the units given back. */
-uint64_t pa_large_shrink(bool all);
+/* Unmap freed mappings until the goal is reached; returns the units given back. */
+uint64_t pa_large_shrink(enum pa_reserve_goal goal);
 
 struct pa_large_counts {
 	uint64_t objects;

@@ -4,6 +4,7 @@
  */
 #include "life.h"
 
+#include "idle.h"
 #include "large.h"
 #include "lock.h"
 #include "malloc.h"
@@ -41,6 +42,7 @@ static void after_fork_child(void)
 
 	if (life.parent_mark)
 		pa_store_relaxed(life.parent_mark, true);
+	pa_idle_after_fork_child();
 	pa_reserve_after_fork_child();
 	if (lost & 1u << PA_LOCK_MANAGER)
 		pa_manager_recover();
@@ -85,7 +87,16 @@ void pa_life_start(char *const *environment)
 	life.is_started = true;
 	pa_malloc_init();
 	mark_process();
-	pthread_atfork(NULL, NULL, after_fork_child);
+	pthread_atfork(pa_idle_stop, NULL, after_fork_child);
+}
+
+void pa_life_serve(bool has_python)
+{
+	int idle = pa_options()->idle;
+
+	if (pa_options()->keep_free.mode == PA_KEEP_AUTO &&
+	    (idle == PA_IDLE_ON || (idle == PA_IDLE_AUTO && has_python)))
+		pa_idle_enable();
 }
 
 void pa_life_stand_aside(void)

@@ -19,7 +19,8 @@ void pa_life_start(char *const *environment);
 /* Write the report that PYARENA_STATS asks for. */
 void pa_life_report(void);
 
-/* The library serves this process (the default), or stands aside and reports nothing. */
+/* Once it is known whom the library serves: it may watch for idleness, or reports nothing. */
+void pa_life_serve(bool has_python);
 void pa_life_stand_aside(void);
 
 #endif

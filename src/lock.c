@@ -17,6 +17,7 @@
 enum { FREE, HELD, CONTENDED };
 
 #define SPINS 100
+#define WAIT_NS 20000
 
 struct lock {
 	_Alignas(PA_CACHE_LINE) _Atomic(uint32_t) state; /* [atomic] */
@@ -72,7 +73,7 @@ static PA_COLD void acquire_slow(struct lock *lock)
 		if (hook)
 			hook();
 		if (pa_load_relaxed(&lock->state) == CONTENDED)
-			pa_os_futex_wait(&lock->state, CONTENDED);
+			pa_os_futex_wait(&lock->state, CONTENDED, PA_OS_FOREVER);
 	}
 }
 
@@ -108,6 +109,18 @@ void pa_unlock(enum pa_lock_rank rank)
 	pa_store_relaxed(&lock->holder, 0);
 	if (pa_exchange_release(&lock->state, FREE) == CONTENDED)
 		pa_os_futex_wake(&lock->state, 1);
+}
+
+void pa_lock_wait_a_little(void)
+{
+	static _Atomic(uint32_t) never;
+	void (*hook)(void) = pa_load_acquire(&wait_hook); /* pairs with pa_lock_set_wait_hook */
+
+	for (int i = 0; i < SPINS; i++)
+		pause_briefly();
+	if (hook)
+		hook();
+	pa_os_futex_wait(&never, 0, WAIT_NS);
 }
 
 unsigned pa_lock_after_fork_child(bool *is_holder)

@@ -36,6 +36,9 @@ bool pa_lock_try(enum pa_lock_rank rank);
  */
 unsigned pa_lock_after_fork_child(bool *is_holder);
 
+/* Wait for something that others hold but briefly: spin, then sleep for some microseconds. */
+void pa_lock_wait_a_little(void);
+
 /* Called before a thread sleeps for a lock, which may be held by a thread that a fork left behind. */
 void pa_lock_set_wait_hook(void (*hook)(void));
 

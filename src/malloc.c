@@ -54,8 +54,9 @@ static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 static PA_COLD bool make_room(struct pa_heap *heap, size_t bytes)
 {
 	return bytes <= PA_REQUEST_MAX - PA_ARENA_BYTES &&
-	       pa_heap_trim(heap) +
-			       ((pa_manager_shrink(true) + pa_large_shrink(true)) << PA_UNIT_SHIFT) >
+	       pa_heap_trim(heap) + ((pa_manager_shrink(PA_RESERVE_NOTHING) +
+				      pa_large_shrink(PA_RESERVE_NOTHING))
+				     << PA_UNIT_SHIFT) >
 		       0;
 }
 
@@ -305,6 +306,7 @@ size_t pa_malloc_trim(void)
 	if (pa_thread_heap != &pa_no_heap)
 		bytes += pa_heap_trim(pa_thread_heap);
 	pa_heap_serve_abandoned(UINT32_MAX);
-	bytes += (size_t)(pa_manager_shrink(true) + pa_large_shrink(true)) << PA_UNIT_SHIFT;
+	bytes += (size_t)(pa_manager_shrink(PA_RESERVE_NOTHING) + pa_large_shrink(PA_RESERVE_NOTHING))
+		 << PA_UNIT_SHIFT;
 	return bytes;
 }

@@ -224,12 +224,12 @@ void pa_manager_give(struct pa_arena *arena)
 	pa_unlock(PA_LOCK_MANAGER);
 }
 
-uint64_t pa_manager_shrink(bool all)
+uint64_t pa_manager_shrink(enum pa_reserve_goal goal)
 {
 	uint64_t units = 0;
 
 	pa_lock(PA_LOCK_MANAGER);
-	while (manager.cache && (all || pa_reserve_is_exceeded())) {
+	while (manager.cache && pa_reserve_is_above(goal)) {
 		struct pa_arena *arena = cache_pop_locked();
 		units += arena->dirty_units;
 		release_locked(arena);

@@ -8,6 +8,7 @@
 #define PA_MANAGER_H
 
 #include "arena.h"
+#include "reserve.h"
 
 /* A free arena for the heap; NULL when the system has none. */
 struct pa_arena *pa_manager_take(struct pa_heap *heap);
@@ -15,11 +16,8 @@ struct pa_arena *pa_manager_take(struct pa_heap *heap);
 /* Take back an arena of which all slots are free. */
 void pa_manager_give(struct pa_arena *arena);
 
-/*
- * Give free arenas back to the system while the reserve is exceeded; with all, every one.  Returns
- * the units given back.
- */
-uint64_t pa_manager_shrink(bool all);
+/* Give free arenas back to the system until the goal is reached; returns the units given back. */
+uint64_t pa_manager_shrink(enum pa_reserve_goal goal);
 
 /* Memory for records, never given back; zeroed.  NULL when the system has none. */
 void *pa_manager_record(size_t bytes);

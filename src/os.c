@@ -226,11 +226,13 @@ uint64_t pa_os_cpu_ns(void)
 	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-void pa_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected)
+void pa_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t ns)
 {
 	int saved = errno;
+	struct timespec limit = { .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
 
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, ns == PA_OS_FOREVER ? NULL : &limit,
+		NULL, 0);
 	errno = saved;
 }
 

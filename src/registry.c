@@ -6,6 +6,7 @@
 #include "heap.h"
 #include "lock.h"
 #include "manager.h"
+#include "reserve.h"
 
 /* [lock: life] */
 static struct {
@@ -121,6 +122,17 @@ void pa_heap_serve_abandoned(unsigned at_most)
 	}
 }
 
+void pa_heap_purge_all_idle(void)
+{
+	pa_lock(PA_LOCK_LIFE);
+	struct pa_heap *heap = registry.first;
+	pa_unlock(PA_LOCK_LIFE);
+	/* Heaps stay for ever, and each is linked to the list before it is used. */
+	for (; heap && pa_reserve_is_above(PA_RESERVE_FLOOR); heap = heap->next)
+		if (heap->state != PA_HEAP_QUARANTINED)
+			pa_heap_purge_idle(heap);
+}
+
 struct pa_heap *pa_heap_first_locked(void)
 {
 	return registry.first;
@@ -160,6 +172,10 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 {
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
 		registry.last = heap; /* which may have been about to change */
+		if (heap != own || !pa_load_relaxed(&heap->is_busy))
+			pa_store_relaxed(
+				&heap->lock,
+				pa_load_relaxed(&heap->is_busy)); /* not by the idle thread's */
 		if (heap == own || heap->state != PA_HEAP_OWNED)
 			continue;
 		if (pa_load_relaxed(&heap->is_busy)) {

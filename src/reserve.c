@@ -8,6 +8,7 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 #define TICK_NS NS_PER_MS
+#define WATCH_UNITS (2 * PA_POLICY_FLOOR_UNITS) /* dirty; less is not worth a thread */
 
 struct pa_reserve pa_reserve = {
 	.limit_units = PA_POLICY_FLOOR_UNITS,
@@ -74,8 +75,27 @@ void pa_reserve_tick(void)
 		.live_units = live > 0 ? (uint64_t)live : 0,
 	};
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
+	pa_add_relaxed(&pa_reserve.ticks, 1);
+	pa_store_relaxed(&pa_reserve.wants_watch, dirty > WATCH_UNITS);
 	pa_store_relaxed(&pa_reserve.limit_units, pa_policy_tick(&tuner.policy, &input));
 	tuner_leave();
+}
+
+static void (*_Atomic watch_hook)(void);
+
+void pa_reserve_set_watch_hook(void (*hook)(void))
+{
+	pa_store_release(&watch_hook, hook);
+}
+
+void pa_reserve_watch(void)
+{
+	if (PA_LIKELY(!pa_load_relaxed(&pa_reserve.wants_watch)))
+		return;
+	void (*hook)(void) = pa_load_acquire(&watch_hook); /* pairs with pa_reserve_set_watch_hook */
+	pa_store_relaxed(&pa_reserve.wants_watch, false);
+	if (hook)
+		hook();
 }
 
 uint32_t pa_reserve_now_ms(void)

@@ -20,6 +20,8 @@ struct pa_reserve {
 	_Atomic(uint64_t) purged_units;   /* total */
 	_Atomic(uint64_t) released_ns;    /* when address space went back to the system last */
 	_Atomic(uint64_t) released_units; /* how much did so lately, not yet taken again */
+	_Atomic(uint64_t) ticks;          /* total looks of the policy: signs of life */
+	_Atomic(bool) wants_watch;        /* there is enough for somebody to watch for idleness */
 };
 
 extern struct pa_reserve pa_reserve;
@@ -39,6 +41,17 @@ PA_INLINE bool pa_reserve_is_exceeded(void)
 	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
 }
 
+/* How far to give back: to what the policy allows, to what is kept without evidence, or altogether. */
+enum pa_reserve_goal { PA_RESERVE_LIMIT, PA_RESERVE_FLOOR, PA_RESERVE_NOTHING };
+
+PA_INLINE bool pa_reserve_is_above(enum pa_reserve_goal goal)
+{
+	if (goal == PA_RESERVE_LIMIT)
+		return pa_reserve_is_exceeded();
+	return goal == PA_RESERVE_NOTHING ||
+	       pa_load_relaxed(&pa_reserve.dirty_units) > PA_POLICY_FLOOR_UNITS;
+}
+
 /* How many dirty units there are too many. */
 PA_INLINE int64_t pa_reserve_excess(void)
 {
@@ -48,6 +61,13 @@ PA_INLINE int64_t pa_reserve_excess(void)
 
 /* Let the policy look at the counters, if a millisecond has passed since it did so last. */
 void pa_reserve_tick(void);
+
+/*
+ * Where nothing is half changed, so that it may allocate: have the hook called, if there is one, when
+ * the reserve has grown so large that an idle process should not keep it.
+ */
+void pa_reserve_watch(void);
+void pa_reserve_set_watch_hook(void (*hook)(void));
 
 /* Note that units purged at purged_ms (of pa_reserve_now_ms) are used again. */
 void pa_reserve_refault(uint64_t units, uint32_t purged_ms);

@@ -173,6 +173,7 @@ static void idle_process_gives_its_reserve_back(void)
 {
 	static const struct peak peak = { .count = 1000000, .size = 200 };
 
+	tap_restart_with("PYARENA_IDLE", "on");
 	prepare(peak.count);
 	for (int cycle = 0; cycle < 20; cycle++) {
 		for (size_t i = 0; i < peak.count; i++) {

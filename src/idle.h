@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * idle.h: a process that does nothing calls nothing, and yet its reserve has to go back.  While there
+ * is a reserve worth it, a thread sleeps, and looks twice a second whether the policy has looked.  If
+ * not, it gives back what can be reached without the owners (free arenas, freed large mappings, free
+ * slots of all heaps), and ends.  It also ends before a fork, so that no process is ever forked with it.
+ */
+#ifndef PA_IDLE_H
+#define PA_IDLE_H
+
+#include "base.h"
+
+/* Watch from now on; without this call there is no thread, ever. */
+void pa_idle_enable(void);
+
+/* Before a fork: let the thread end.  Waits for a moment at most. */
+void pa_idle_stop(void);
+
+/* In the child, where it is not. */
+void pa_idle_after_fork_child(void);
+
+#endif
