@@ -52,7 +52,7 @@ print(json.dumps({"base": base, "peak": peak, "after": after}))
 """
 
 
-@programs.each(programs.served_pythons())
+@programs.each(programs.few_pythons())
 def test_million_objects_four_times(python: Python) -> None:
     ours, stock = measure(python, CYCLES), measure(python, CYCLES, preload=False)
     assert ours["after"] <= stock["after"] + 2 * MB, (ours, stock)
