@@ -51,7 +51,7 @@ def run(python: Python, modules: list[str], place: Path, *, preload: bool) -> di
 
 
 @pytest.mark.skipif(not chosen(), reason="no CPython here has its tests installed "
-                                         "(Debian package libpython3-testsuite)")
+                                         "(Debian 12: package libpython3.11-testsuite)")
 @programs.each(chosen())
 def test_cpython_suite(python: Python, tmp_path: Path) -> None:
     wanted = os.environ.get("CPYTHON_TESTS", MODULES).split()
