@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_large.c: large objects, their table and the cache of freed mappings.  The module's source is
+ * part of this program, in place of the engine's, so that the table can be looked at.
+ */
+#include "large.c" /* first: the tests' headers have macros of their own */
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "capture.h"
+#include "dice.h"
+
+#define OBJECTS 3000u
+#define PAGE 4096u
+
+static uint64_t mapped_before, dirty_before;
+
+static void keep(size_t bytes)
+{
+	pa_reserve_set(&(struct pa_keep_option){ PA_KEEP_BYTES, bytes });
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	keep(0);
+	pa_large_shrink(PA_RESERVE_NOTHING);
+	keep(PA_MIB * 256);
+	mapped_before = pa_load_relaxed(&pa_reserve.mapped_units);
+	dirty_before = (uint64_t)pa_load_relaxed(&pa_reserve.dirty_units);
+	return 0;
+}
+
+/* Every entry can be found from its home, and the sums are right. */
+static void check(void)
+{
+	size_t count = 0, bytes = 0;
+
+	for (size_t i = 0; large.table && i < large.table->capacity; i++) {
+		struct mapping *entry = &large.table->entries[i];
+		if (!entry->start)
+			continue;
+		assert_ptr_equal(probe(large.table, entry->start), entry);
+		count++;
+		bytes += entry->bytes;
+	}
+	assert_int_equal(large.count, count);
+	assert_int_equal(large.bytes, bytes);
+	if (large.table)
+		assert_true(2 * large.count <= large.table->capacity);
+	assert_true(large.cached <= CACHE_MAX);
+	size_t cached_bytes = 0;
+	for (unsigned i = 0; i < large.cached; i++)
+		cached_bytes += large.cache[i].bytes;
+	assert_int_equal(large.cached_bytes, cached_bytes);
+	assert_int_equal((uint64_t)pa_load_relaxed(&pa_reserve.dirty_units) - dirty_before,
+			 cached_bytes / PAGE);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.mapped_units), (bytes + cached_bytes) / PAGE);
+}
+
+static bool is_mapped(const void *p)
+{
+	unsigned char resident;
+
+	return mincore((void *)(uintptr_t)p, PAGE, &resident) == 0;
+}
+
+static char *allocate(size_t bytes)
+{
+	bool is_zero;
+	char *p = pa_large_allocate(bytes, 1, &is_zero);
+
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % PAGE, 0);
+	return p;
+}
+
+static void test_one_object(void **state)
+{
+	bool is_zero = false;
+	(void)state;
+
+	char *p = pa_large_allocate(300001, 1, &is_zero);
+	assert_non_null(p);
+	assert_true(is_zero);
+	assert_int_equal(pa_large_bytes(p), 303104);
+	assert_int_equal(pa_large_bytes(p + PAGE), 0);
+	assert_int_equal(pa_large_bytes(p - PAGE), 0);
+	assert_int_equal(pa_large_bytes(p + 1), 0);
+	assert_int_equal(pa_large_bytes(NULL), 0);
+	for (size_t i = 0; i < 303104; i++)
+		assert_int_equal(p[i], 0);
+	memset(p, 1, 303104);
+	check();
+	assert_false(pa_large_free(p + PAGE));
+	assert_false(pa_large_free(NULL));
+	assert_true(pa_large_free(p));
+	assert_false(pa_large_free(p));
+	assert_int_equal(pa_large_bytes(p), 0);
+	check();
+}
+
+static void test_alignment(void **state)
+{
+	char *p[20];
+	unsigned n = 0;
+	(void)state;
+
+	for (size_t align = 1; align <= 8 * PA_MIB; align *= 2) {
+		bool is_zero;
+		if (n == 20)
+			break;
+		p[n] = pa_large_allocate(100 + align / 2, align, &is_zero);
+		assert_non_null(p[n]);
+		assert_int_equal((uintptr_t)p[n] % align, 0);
+		assert_int_equal(pa_large_bytes(p[n]), pa_round_up(100 + align / 2, PAGE));
+		p[n][0] = p[n][99 + align / 2] = 1;
+		n++;
+	}
+	check();
+	while (n > 0)
+		assert_true(pa_large_free(p[--n]));
+	check();
+}
+
+static void test_impossible_sizes(void **state)
+{
+	bool is_zero;
+	(void)state;
+
+	assert_null(pa_large_allocate(PA_REQUEST_MAX, 1, &is_zero));
+	assert_null(pa_large_allocate(SIZE_MAX, 1, &is_zero));
+	assert_null(pa_large_allocate(PA_REQUEST_MAX - 2 * PAGE, 1, &is_zero));
+	assert_null(pa_large_allocate(PAGE, (size_t)1 << 62, &is_zero));
+	check();
+	char *p = allocate(PA_MIB);
+	strcpy(p, "still here");
+	assert_null(pa_large_resize(p, SIZE_MAX));
+	assert_null(pa_large_resize(p, PA_REQUEST_MAX - 2 * PAGE));
+	assert_int_equal(pa_large_bytes(p), PA_MIB);
+	assert_string_equal(p, "still here");
+	check();
+	pa_large_free(p);
+}
+
+static void shuffle(struct dice *dice, char **p, unsigned count)
+{
+	for (unsigned i = count; i > 1; i--) {
+		unsigned j = dice_below(dice, i);
+		char *other = p[i - 1];
+		p[i - 1] = p[j];
+		p[j] = other;
+	}
+}
+
+static void test_many_objects(void **state)
+{
+	static char *p[OBJECTS];
+	struct dice dice = { 8 };
+	(void)state;
+
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		p[i] = allocate(PAGE * (1 + i % 7));
+		*(unsigned *)p[i] = i % 7;
+		if (i % 100 == 0)
+			check();
+	}
+	check();
+	shuffle(&dice, p, OBJECTS);
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		assert_int_equal(pa_large_bytes(p[i]), PAGE * (1 + *(unsigned *)p[i]));
+		assert_true(pa_large_free(p[i]));
+		assert_int_equal(pa_large_bytes(p[i]), 0);
+		if (i % 64 == 0) {
+			check();
+			for (unsigned j = i + 1; j < OBJECTS; j++)
+				assert_int_not_equal(pa_large_bytes(p[j]), 0);
+		}
+	}
+	check();
+	assert_int_equal(large.count, 0);
+}
+
+/* Entries that all have one home, at the end of the table, so that they go on at its start. */
+static void test_removal_across_the_end_of_the_table(void **state)
+{
+	struct dice dice = { 9 };
+	enum { CHAIN = 12 };
+	char *starts[CHAIN];
+	(void)state;
+
+	if (!large.table)
+		pa_large_free(allocate(PA_MIB));
+	for (unsigned round = 0; round < 200; round++) {
+		unsigned n = 0;
+		size_t mask = large.table->capacity - 1;
+		/* Addresses that are never used, only entered. */
+		for (uintptr_t unit = 1 + dice_below(&dice, 100000); n < CHAIN; unit++) {
+			char *start = (char *)(unit << PA_UNIT_SHIFT);
+			size_t home = home_of(large.table, start);
+			if (((home + 4) & mask) < 6)
+				starts[n++] = start;
+		}
+		for (unsigned i = 0; i < CHAIN; i++)
+			insert_locked((struct mapping){ starts[i], PAGE * (i + 1) });
+		shuffle(&dice, starts, CHAIN);
+		for (unsigned i = 0; i < CHAIN; i++) {
+			remove_locked(find_locked(starts[i]));
+			for (unsigned j = 0; j < CHAIN; j++)
+				assert_int_equal(find_locked(starts[j]) != NULL, j > i);
+		}
+		check();
+	}
+}
+
+static void test_cache_fits_best(void **state)
+{
+	(void)state;
+
+	char *one = allocate(PA_MIB), *three = allocate(3 * PA_MIB), *two = allocate(2 * PA_MIB);
+	memset(two, 1, 2 * PA_MIB);
+	assert_true(pa_large_free(one));
+	assert_true(pa_large_free(three));
+	assert_true(pa_large_free(two));
+	assert_int_equal(large.cached_bytes, 6 * PA_MIB);
+	check();
+	/* Just that size. */
+	bool is_zero = true;
+	assert_ptr_equal(pa_large_allocate(2 * PA_MIB, 1, &is_zero), two);
+	assert_false(is_zero);
+	/* The smallest that is larger, and its rest stays. */
+	assert_ptr_equal(allocate(PA_MIB / 2), one);
+	assert_int_equal(large.cached_bytes, PA_MIB / 2 + 3 * PA_MIB);
+	assert_ptr_equal(allocate(PA_MIB / 2), one + PA_MIB / 2);
+	check();
+	assert_int_equal(large.cached, 1);
+	assert_true(pa_large_free(two));
+	assert_true(pa_large_free(one));
+	assert_true(pa_large_free(one + PA_MIB / 2));
+	/* The largest of those that are too small grows. */
+	assert_int_equal(large.cached, 4);
+	char *four = allocate(4 * PA_MIB);
+	assert_int_equal(pa_large_bytes(four), 4 * PA_MIB);
+	memset(four, 2, 4 * PA_MIB);
+	assert_int_equal(large.cached_bytes, 3 * PA_MIB);
+	check();
+	assert_true(pa_large_free(four));
+}
+
+/* What would have to grow to more than double is no help. */
+static void test_cache_is_not_grown_much(void **state)
+{
+	bool is_zero = false;
+	(void)state;
+
+	assert_true(pa_large_free(allocate(PA_MIB)));
+	char *p = pa_large_allocate(2 * PA_MIB + 2 * PAGE, 1, &is_zero);
+	assert_non_null(p);
+	assert_true(is_zero);
+	assert_int_equal(large.cached, 1);
+	check();
+	assert_true(pa_large_free(p));
+}
+
+static void test_cache_puts_the_oldest_out(void **state)
+{
+	char *p[CACHE_MAX + 2];
+	(void)state;
+
+	for (unsigned i = 0; i < CACHE_MAX + 2; i++) {
+		p[i] = allocate((i + 1) * PA_MIB / 4 + PA_MIB);
+		p[i][0] = 1;
+	}
+	for (unsigned i = 0; i < CACHE_MAX + 2; i++)
+		assert_true(pa_large_free(p[i]));
+	assert_int_equal(large.cached, CACHE_MAX);
+	assert_ptr_equal(large.cache[0].start, p[2]);
+	assert_ptr_equal(large.cache[CACHE_MAX - 1].start, p[CACHE_MAX + 1]);
+	assert_false(is_mapped(p[0]));
+	assert_false(is_mapped(p[1]));
+	assert_true(is_mapped(p[2]));
+	check();
+}
+
+static void test_cache_is_within_the_reserve(void **state)
+{
+	char *p[4];
+	(void)state;
+
+	keep(dirty_before * PAGE + 5 * PA_MIB);
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = allocate(2 * PA_MIB);
+	uint64_t purged = pa_load_relaxed(&pa_reserve.purged_units);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(pa_large_free(p[i]));
+	assert_int_equal(large.cached_bytes, 4 * PA_MIB);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.purged_units) - purged, 4 * PA_MIB / PAGE);
+	check();
+	/* Less is allowed now: the oldest go until it is enough. */
+	keep(dirty_before * PAGE + 3 * PA_MIB);
+	assert_int_equal(pa_large_shrink(PA_RESERVE_LIMIT), 2 * PA_MIB / PAGE);
+	assert_false(is_mapped(p[0]));
+	assert_true(is_mapped(p[1]));
+	assert_int_equal(pa_large_shrink(PA_RESERVE_LIMIT), 0);
+	check();
+	assert_int_equal(pa_large_shrink(PA_RESERVE_FLOOR), 2 * PA_MIB / PAGE);
+	assert_int_equal(pa_large_shrink(PA_RESERVE_NOTHING), 0);
+	assert_false(is_mapped(p[1]));
+	check();
+}
+
+static void test_resize(void **state)
+{
+	struct dice dice = { 10 };
+	size_t had = 3 * PA_MIB;
+	char *p = allocate(had), *neighbour = allocate(PA_MIB);
+	(void)state;
+
+	memset(neighbour, 7, PA_MIB);
+	for (size_t i = 0; i < had; i += 64)
+		p[i] = (char)(i >> 12);
+	for (unsigned n = 0; n < 200; n++) {
+		size_t bytes = 1 + dice_below(&dice, 8 * PA_MIB), now = pa_round_up(bytes, PAGE);
+		p = pa_large_resize(p, bytes);
+		assert_non_null(p);
+		assert_int_equal(pa_large_bytes(p), now);
+		for (size_t i = 0; i < pa_min(had, now); i += PAGE)
+			assert_int_equal(p[i], (char)(i >> 12));
+		for (size_t i = had; i < now; i += PAGE) {
+			assert_int_equal(p[i], 0);
+			p[i] = (char)(i >> 12);
+		}
+		had = now;
+		check();
+	}
+	assert_null(pa_large_resize(p + PAGE, PAGE));
+	for (size_t i = 0; i < PA_MIB; i += 256)
+		assert_int_equal(neighbour[i], 7);
+	assert_true(pa_large_free(p));
+	assert_true(pa_large_free(neighbour));
+	check();
+}
+
+static void test_counts(void **state)
+{
+	struct pa_large_counts counts;
+	(void)state;
+
+	char *p = allocate(PA_MIB), *q = allocate(2 * PA_MIB);
+	pa_large_count(&counts);
+	assert_int_equal(counts.objects, 2);
+	assert_int_equal(counts.bytes, 3 * PA_MIB);
+	assert_int_equal(counts.cached_bytes, 0);
+	assert_in_range(counts.record_bytes, TABLE_FIRST * 16, 1024 * PA_KIB);
+	assert_true(pa_large_free(p));
+	pa_large_count(&counts);
+	assert_int_equal(counts.objects, 1);
+	assert_int_equal(counts.bytes, 2 * PA_MIB);
+	assert_int_equal(counts.cached_bytes, PA_MIB);
+	assert_true(pa_large_free(q));
+}
+
+/* A removal that a fork has torn: an entry is in two places. */
+static void test_recover_from_a_doubled_entry(void **state)
+{
+	enum { COUNT = 2000 };
+	static char *p[COUNT];
+	(void)state;
+
+	for (unsigned i = 0; i < COUNT; i++)
+		p[i] = allocate((i % 9 + 1) * PAGE);
+	assert_true(pa_large_free(allocate(5 * PA_MIB)));
+	/* Some entry that is not at its home: its double there, where another one has just gone. */
+	struct mapping *moved = NULL;
+	for (size_t i = 0; i < large.table->capacity && !moved; i++)
+		if (large.table->entries[i].start &&
+		    home_of(large.table, large.table->entries[i].start) != i)
+			moved = &large.table->entries[i];
+	assert_non_null(moved);
+	struct mapping *home = &large.table->entries[home_of(large.table, moved->start)];
+	char *removed = home->start;
+	size_t removed_bytes = home->bytes, cached_bytes = large.cached_bytes;
+	*home = *moved;
+	large.count--;
+	large.bytes -= removed_bytes;
+	pa_sub_relaxed(&pa_reserve.mapped_units, removed_bytes / PAGE);
+	pa_large_recover();
+	pa_sub_relaxed(&pa_reserve.mapped_units, cached_bytes / PAGE); /* what the cache held is lost */
+	check();
+	assert_int_equal(large.cached, 0);
+	assert_int_equal(large.count, COUNT - 1);
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(pa_large_bytes(p[i]), p[i] == removed ? 0 : (i % 9 + 1) * PAGE);
+		assert_int_equal(pa_large_free(p[i]), p[i] != removed);
+	}
+	check();
+}
+
+static _Atomic(bool) is_over;
+
+/* Few sizes, so that the cache serves most: then the lock is held most of the time. */
+static void *churn(void *argument)
+{
+	struct dice dice = { 11 };
+	char *p[64] = { 0 };
+
+	while (!pa_load_relaxed(&is_over)) {
+		unsigned i = dice_below(&dice, 64);
+		if (p[i])
+			pa_large_free(p[i]);
+		p[i] = p[i] ? NULL : pa_large_allocate(PAGE * (4 + i % 2), 1, &(bool){ 0 });
+	}
+	return argument;
+}
+
+static bool is_sound(void)
+{
+	size_t count = 0, bytes = 0;
+
+	for (size_t i = 0; i < large.table->capacity; i++) {
+		struct mapping *entry = &large.table->entries[i];
+		if (!entry->start)
+			continue;
+		if (probe(large.table, entry->start) != entry || !is_mapped(entry->start))
+			return false;
+		count++;
+		bytes += entry->bytes;
+	}
+	return large.count == count && large.bytes == bytes;
+}
+
+static void fork_in_the_midst(void)
+{
+	pthread_t thread;
+	unsigned lost_locks = 0;
+
+	if (pthread_create(&thread, NULL, churn, NULL) != 0)
+		_exit(10);
+	while (!pa_load_relaxed(&pa_reserve.mapped_units))
+		;
+	for (unsigned n = 0; n < 2000 && lost_locks < 20; n++) {
+		int status;
+		pid_t child = fork();
+		if (child == 0) {
+			bool is_holder;
+			alarm(CAPTURE_SECONDS / 2);
+			unsigned lost = pa_lock_after_fork_child(&is_holder);
+			if (lost & 1u << PA_LOCK_LARGE)
+				pa_large_recover();
+			if (!is_sound())
+				_exit(1);
+			char *p = pa_large_allocate(PA_MIB, 1, &(bool){ 0 });
+			if (!p || !pa_large_free(p) || !is_sound())
+				_exit(2);
+			_exit(lost ? 3 : 0);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			_exit(11);
+		if (!WIFEXITED(status))
+			_exit(12);
+		if (WEXITSTATUS(status) == 3)
+			lost_locks++;
+		else if (status != 0)
+			_exit(WEXITSTATUS(status));
+	}
+	pa_store_relaxed(&is_over, true);
+	pthread_join(thread, NULL);
+	_exit(lost_locks > 0 ? 0 : 13);
+}
+
+static void test_recover_after_forks(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_in_the_midst, &capture), 0);
+}
+
+static void *churn_with_contents(void *argument)
+{
+	struct dice dice = { 12 + (uintptr_t)argument };
+	char *p[16] = { 0 };
+	size_t bytes[16] = { 0 };
+
+	for (unsigned n = 0; n < 3000; n++) {
+		unsigned i = dice_below(&dice, 16);
+		if (p[i] && (pa_large_bytes(p[i]) != bytes[i] || p[i][0] != (char)i ||
+			     p[i][bytes[i] - 1] != (char)i || !pa_large_free(p[i])))
+			return (void *)1;
+		bytes[i] = PAGE * (1 + dice_below(&dice, 100));
+		p[i] = pa_large_allocate(bytes[i], 1, &(bool){ 0 });
+		if (!p[i])
+			return (void *)2;
+		p[i][0] = p[i][bytes[i] - 1] = (char)i;
+	}
+	for (unsigned i = 0; i < 16; i++)
+		if (p[i] && !pa_large_free(p[i]))
+			return (void *)3;
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	pthread_t threads[4];
+	(void)state;
+
+	for (uintptr_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, churn_with_contents, (void *)i), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		void *failed;
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+	check();
+	assert_int_equal(large.count, 0);
+}
+
+#define point(test) cmocka_unit_test_setup(test, begin)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		point(test_one_object),
+		point(test_alignment),
+		point(test_impossible_sizes),
+		point(test_many_objects),
+		point(test_removal_across_the_end_of_the_table),
+		point(test_cache_fits_best),
+		point(test_cache_is_not_grown_much),
+		point(test_cache_puts_the_oldest_out),
+		point(test_cache_is_within_the_reserve),
+		point(test_resize),
+		point(test_counts),
+		point(test_recover_from_a_doubled_entry),
+		point(test_recover_after_forks),
+		point(test_threads),
+	};
+
+	return cmocka_run_group_tests_name("large", tests, NULL, NULL);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* test_reserve.c: the counters of dirty memory, what is allowed of it, and when it is looked at. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "capture.h"
+#include "os.h"
+#include "reserve.h"
+
+#define WINDOW_MS ((uint32_t)(PA_POLICY_WINDOW_NS / 1000000))
+
+static const struct pa_keep_option by_itself = { PA_KEEP_AUTO, 0 };
+
+static void sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	pa_store_relaxed(&pa_reserve.dirty_units, 0);
+	pa_store_relaxed(&pa_reserve.mapped_units, 0);
+	pa_store_relaxed(&pa_reserve.refault_units, 0);
+	pa_store_relaxed(&pa_reserve.released_units, 0);
+	pa_reserve_set(&by_itself);
+	sleep_ms(2); /* so that the next tick is not too early */
+	return 0;
+}
+
+static void keep_bytes(size_t bytes)
+{
+	pa_reserve_set(&(struct pa_keep_option){ PA_KEEP_BYTES, bytes });
+}
+
+static void test_limit(void **state)
+{
+	(void)state;
+
+	assert_int_equal(pa_reserve.limit_units, PA_POLICY_FLOOR_UNITS);
+	keep_bytes(PA_MIB);
+	assert_int_equal(pa_reserve.limit_units, 256);
+	pa_reserve_add_dirty(256);
+	assert_false(pa_reserve_is_exceeded());
+	assert_int_equal(pa_reserve_excess(), 0);
+	pa_reserve_add_dirty(1);
+	assert_true(pa_reserve_is_exceeded());
+	assert_int_equal(pa_reserve_excess(), 1);
+	pa_reserve_add_dirty(-200);
+	assert_false(pa_reserve_is_exceeded());
+	assert_int_equal(pa_reserve_excess(), -199);
+	assert_int_equal(pa_reserve.dirty_units, 57);
+	keep_bytes(0);
+	assert_true(pa_reserve_is_exceeded());
+	pa_reserve_add_dirty(-57);
+	assert_false(pa_reserve_is_exceeded());
+	/* Counts kept back by heaps may make it negative for a moment. */
+	pa_reserve_add_dirty(-5);
+	assert_false(pa_reserve_is_exceeded());
+	assert_int_equal(pa_reserve_excess(), -5);
+}
+
+static void test_low_water(void **state)
+{
+	(void)state;
+
+	pa_reserve_add_dirty(100);
+	pa_reserve_tick();
+	assert_int_equal(pa_reserve.low_units, 100);
+	pa_reserve_add_dirty(50);
+	assert_int_equal(pa_reserve.low_units, 100);
+	pa_reserve_add_dirty(-120);
+	assert_int_equal(pa_reserve.low_units, 30);
+	pa_reserve_add_dirty(40);
+	assert_int_equal(pa_reserve.low_units, 30);
+	sleep_ms(2);
+	pa_reserve_tick();
+	assert_int_equal(pa_reserve.low_units, 70);
+}
+
+static void test_percentage_of_what_is_live(void **state)
+{
+	(void)state;
+
+	pa_reserve_set(&(struct pa_keep_option){ PA_KEEP_PERCENT, 10 });
+	pa_store_relaxed(&pa_reserve.mapped_units, 20000);
+	pa_reserve_add_dirty(10000);
+	pa_reserve_tick();
+	assert_int_equal(pa_reserve.limit_units, 1000);
+	/* A second look within the millisecond is none. */
+	uint64_t before = pa_os_clock_ns();
+	sleep_ms(2);
+	pa_reserve_tick();
+	pa_store_relaxed(&pa_reserve.mapped_units, 30000);
+	pa_reserve_tick();
+	if (pa_os_clock_ns() - before < 2900000)
+		assert_int_equal(pa_reserve.limit_units, 1000);
+	sleep_ms(2);
+	pa_reserve_tick();
+	assert_int_equal(pa_reserve.limit_units, 2000);
+	/* More dirty than mapped, as races may have it: nothing is live then. */
+	pa_store_relaxed(&pa_reserve.mapped_units, 5000);
+	sleep_ms(2);
+	pa_reserve_tick();
+	assert_int_equal(pa_reserve.limit_units, 0);
+}
+
+static void test_refaults_count_within_the_window(void **state)
+{
+	(void)state;
+
+	pa_reserve_refault(7, pa_reserve_now_ms());
+	assert_int_equal(pa_reserve.refault_units, 7);
+	pa_reserve_refault(5, pa_reserve_now_ms() - WINDOW_MS / 2);
+	assert_int_equal(pa_reserve.refault_units, 12);
+	pa_reserve_refault(100, pa_reserve_now_ms() - WINDOW_MS - 5);
+	pa_reserve_refault(100, pa_reserve_now_ms() - 60 * 60 * 1000);
+	pa_reserve_refault(100, pa_reserve_now_ms() - UINT32_MAX / 2);
+	assert_int_equal(pa_reserve.refault_units, 12);
+}
+
+static void test_the_clock_is_in_ms(void **state)
+{
+	(void)state;
+
+	uint32_t before = pa_reserve_now_ms();
+	sleep_ms(20);
+	assert_in_range(pa_reserve_now_ms() - before, 19, 5000);
+}
+
+/* Address space given back and taken again within the window counts as purged. */
+static void test_released_and_taken(void **state)
+{
+	(void)state;
+
+	assert_int_equal(pa_reserve_taken(10), 0);
+	pa_reserve_released(100);
+	pa_reserve_released(50);
+	assert_int_equal(pa_reserve_taken(30), 30);
+	assert_int_equal(pa_reserve_taken(200), 120);
+	assert_int_equal(pa_reserve_taken(200), 0);
+	/* Made older than the window: not taken again, and forgotten at the next release. */
+	pa_reserve_released(80);
+	pa_sub_relaxed(&pa_reserve.released_ns, PA_POLICY_WINDOW_NS + 1);
+	assert_int_equal(pa_reserve_taken(80), 0);
+	pa_reserve_released(20);
+	assert_int_equal(pa_reserve_taken(200), 20);
+}
+
+/* The policy learns from the counters: units that are purged and come back at once raise the limit. */
+static void test_the_policy_sees_the_counters(void **state)
+{
+	(void)state;
+
+	pa_store_relaxed(&pa_reserve.mapped_units, 100000);
+	pa_reserve_tick();
+	assert_int_equal(pa_reserve.limit_units, PA_POLICY_FLOOR_UNITS);
+	for (unsigned n = 0; n < 2 * PA_POLICY_EVIDENCE; n++) {
+		pa_add_relaxed(&pa_reserve.purged_units, 5000);
+		sleep_ms(2);
+		pa_reserve_tick();
+		pa_reserve_refault(5000, pa_reserve_now_ms());
+		sleep_ms(2);
+		pa_reserve_tick();
+	}
+	assert_in_range(pa_reserve.limit_units, 5000, 100000);
+	pa_reserve_set(&by_itself);
+	assert_int_equal(pa_reserve.limit_units, PA_POLICY_FLOOR_UNITS);
+}
+
+static _Atomic(bool) is_over;
+
+static void *set_again_and_again(void *argument)
+{
+	while (!pa_load_relaxed(&is_over))
+		keep_bytes(PA_MIB);
+	return argument;
+}
+
+/* Some of the forks catch the other thread with the policy in its hands. */
+static void fork_while_the_policy_is_taken(void)
+{
+	pthread_t thread;
+	int status = 0;
+
+	if (pthread_create(&thread, NULL, set_again_and_again, NULL) != 0)
+		_exit(10);
+	for (unsigned n = 0; n < 60 && status == 0; n++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(CAPTURE_SECONDS / 2);
+			pa_reserve_after_fork_child();
+			keep_bytes(3 * PA_MIB);
+			_exit(pa_load_relaxed(&pa_reserve.limit_units) == 768 ? 0 : 1);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			_exit(11);
+	}
+	pa_store_relaxed(&is_over, true);
+	pthread_join(thread, NULL);
+	_exit(status == 0 ? 0 : 1);
+}
+
+static void test_a_fork_frees_the_policy(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_while_the_policy_is_taken, &capture), 0);
+}
+
+#define point(test) cmocka_unit_test_setup(test, begin)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		point(test_limit),
+		point(test_low_water),
+		point(test_percentage_of_what_is_live),
+		point(test_refaults_count_within_the_window),
+		point(test_the_clock_is_in_ms),
+		point(test_released_and_taken),
+		point(test_the_policy_sees_the_counters),
+		point(test_a_fork_frees_the_policy),
+	};
+
+	return cmocka_run_group_tests_name("reserve", tests, NULL, NULL);
+}
