@@ -1,0 +1,946 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_heap.c: a heap of its own against a shadow of what is live in it: every block is filled with
+ * its own pattern, and the heap's invariants are looked at in between.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "capture.h"
+#include "dice.h"
+#include "lock.h"
+#include "malloc.h"
+#include "manager.h"
+#include "placement.h"
+#include "reserve.h"
+
+#define SHADOWS 4000u
+
+struct shadow {
+	unsigned char *p;
+	size_t bytes;
+	unsigned char fill;
+};
+
+static struct pa_heap *heap;
+static struct shadow shadows[SHADOWS];
+
+static void keep(size_t bytes)
+{
+	pa_reserve_set(&(struct pa_keep_option){ PA_KEEP_BYTES, bytes });
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	keep(1024 * PA_MIB);
+	heap = pa_heap_acquire(PA_HEAP_THREAD);
+	memset(shadows, 0, sizeof shadows);
+	return heap ? 0 : -1;
+}
+
+/* A test leaves nothing live behind: then no arena stays. */
+static int end(void **state)
+{
+	(void)state;
+	pa_heap_check(heap);
+	pa_heap_trim(heap);
+	bool is_clean = heap->arena_mask == 0 && heap->queue_first == NULL;
+	if (is_clean) /* else the next test gets another one */
+		pa_heap_abandon(heap);
+	pa_manager_shrink(PA_RESERVE_NOTHING);
+	return is_clean ? 0 : -1;
+}
+
+static void release(struct pa_heap *from, void *p)
+{
+	if (!pa_heap_free(from, p))
+		pa_heap_free_slow(from, p, "free");
+}
+
+static struct pa_pool *pool_of(const void *p)
+{
+	uint32_t offset;
+
+	return pa_heap_pool_at(p, &offset);
+}
+
+static bool is_filled(const struct shadow *s)
+{
+	return s->bytes == 0 || (s->p[0] == s->fill && memcmp(s->p, s->p + 1, s->bytes - 1) == 0);
+}
+
+static void shadow_allocate(struct shadow *s, size_t bytes, unsigned char fill)
+{
+	*s = (struct shadow){ pa_allocate(heap, bytes), bytes, fill };
+	assert_non_null(s->p);
+	assert_int_equal((uintptr_t)s->p % PA_ALIGN, 0);
+	assert_int_equal(pool_of(s->p)->owner, heap->id);
+	memset(s->p, fill, bytes);
+}
+
+static void shadow_free(struct shadow *s)
+{
+	assert_true(is_filled(s));
+	release(heap, s->p);
+	s->p = NULL;
+}
+
+static size_t some_bytes(struct dice *dice)
+{
+	switch (dice_below(dice, 16)) {
+	case 0:
+		return dice_below(dice, PA_SMALL_MAX + 1);
+	case 1:
+		return dice_below(dice, 32) ? 40 : dice_below(dice, PA_MEDIUM_MAX + 1);
+	case 2:
+		return 4000 + dice_below(dice, 300);
+	default:
+		return dice_below(dice, PA_TINY_MAX + 1);
+	}
+}
+
+/* The number of arenas of the heap, and how many units of them are dirty or dead. */
+static unsigned arena_count(unsigned *dirty)
+{
+	unsigned count = 0;
+
+	*dirty = 0;
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next, count++)
+			*dirty += (unsigned)arena->dirty_units + arena->dead_units;
+	return count;
+}
+
+static void sweep_all(enum pa_sweep_depth depth)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
+		struct pa_arena *next;
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
+			next = arena->next;
+			pa_heap_sweep_arena(heap, arena, depth);
+		}
+	}
+	pa_placement_flush(heap);
+	pa_heap_leave(heap, was_busy);
+}
+
+static void live_at_random(uint64_t seed, unsigned steps, bool with_sweeps)
+{
+	struct dice dice = { seed };
+
+	for (unsigned n = 0; n < steps; n++) {
+		/* It grows, shrinks, and for a while uses but a few sizes. */
+		unsigned phase = n / 3000 % 4, i = dice_below(&dice, SHADOWS);
+		struct shadow *s = &shadows[i];
+		if (s->p && (phase != 0 || dice_below(&dice, 4) == 0))
+			shadow_free(s);
+		if (!s->p && phase != 1)
+			shadow_allocate(s, phase == 3 ? 48 * (1 + i % 3) : some_bytes(&dice),
+					(unsigned char)dice_throw(&dice));
+		if (with_sweeps && dice_below(&dice, 1500) == 0)
+			sweep_all(dice_below(&dice, 3));
+		if (with_sweeps && dice_below(&dice, 4000) == 0)
+			pa_heap_trim(heap);
+		if (n % 1000 == 0)
+			pa_heap_check(heap);
+	}
+	for (unsigned i = 0; i < SHADOWS; i++)
+		if (shadows[i].p)
+			shadow_free(&shadows[i]);
+}
+
+static void test_random_life_with_a_large_reserve(void **state)
+{
+	(void)state;
+
+	live_at_random(20, 150000, true);
+}
+
+static void test_random_life_without_reserve(void **state)
+{
+	(void)state;
+
+	keep(0);
+	live_at_random(21, 150000, false);
+	assert_true(heap->sweeps > 0);
+}
+
+static void test_random_life_with_a_tight_reserve(void **state)
+{
+	(void)state;
+
+	keep(PA_MIB / 2);
+	live_at_random(22, 150000, true);
+}
+
+static void test_every_class(void **state)
+{
+	(void)state;
+
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		unsigned count = 3u * pa_classes[c].blocks + 1;
+		if (count > SHADOWS)
+			count = SHADOWS;
+		for (unsigned i = 0; i < count; i++) {
+			unsigned char *p = pa_heap_pop(heap, c);
+			if (!p)
+				p = pa_heap_allocate_slow(heap, c);
+			assert_non_null(p);
+			shadows[i] = (struct shadow){ p, pa_classes[c].block_bytes, (unsigned char)i };
+			memset(p, (int)i, pa_classes[c].block_bytes);
+			assert_int_equal(pool_of(p)->class_index, c);
+		}
+		pa_heap_check(heap);
+		for (unsigned i = 0; i < count; i += 3)
+			shadow_free(&shadows[i]);
+		pa_heap_check(heap);
+		for (unsigned i = 0; i < count; i++)
+			if (shadows[i].p)
+				shadow_free(&shadows[i]);
+		pa_heap_check(heap);
+	}
+}
+
+/* What others are to free: then its owner finds it at its next slow path. */
+struct handed {
+	void **blocks;
+	unsigned count;
+};
+
+static void *free_handed(void *argument)
+{
+	const struct handed *handed = argument;
+
+	for (unsigned i = 0; i < handed->count; i++)
+		pa_free(handed->blocks[i], "free");
+	return NULL;
+}
+
+static void free_elsewhere(void **blocks, unsigned count)
+{
+	struct handed handed = { blocks, count };
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, free_handed, &handed) != 0)
+		capture_fail("pthread_create");
+	pthread_join(thread, NULL);
+}
+
+static void test_remote_frees(void **state)
+{
+	static void *blocks[3000];
+	struct dice dice = { 23 };
+	(void)state;
+
+	for (unsigned round = 0; round < 4; round++) {
+		uint64_t collected = heap->remote_frees;
+		for (unsigned i = 0; i < 3000; i++) {
+			size_t bytes = i % 500 == 0 ? 20000 + i : some_bytes(&dice);
+			blocks[i] = pa_allocate(heap, bytes);
+			memset(blocks[i], 1, bytes);
+		}
+		free_elsewhere(blocks, 3000);
+		pa_heap_check(heap);
+		assert_int_equal(heap->remote_frees, collected);
+		assert_non_null(heap->remote_pools);
+		/* The slow path takes them back, as does a trim. */
+		if (round % 2)
+			pa_heap_trim(heap);
+		else
+			release(heap, pa_heap_allocate_run(heap, 20000));
+		assert_null(heap->remote_pools);
+		assert_int_equal(heap->remote_frees, collected + 3000);
+		pa_heap_check(heap);
+	}
+}
+
+/* A block that was freed elsewhere is used again. */
+static void test_remote_frees_are_used_again(void **state)
+{
+	enum { COUNT = 2000 };
+	static void *blocks[COUNT];
+	unsigned dirty;
+	(void)state;
+
+	for (unsigned i = 0; i < COUNT; i++)
+		blocks[i] = pa_allocate(heap, 512);
+	unsigned arenas = arena_count(&dirty);
+	for (unsigned round = 0; round < 10; round++) {
+		free_elsewhere(blocks, COUNT);
+		for (unsigned i = 0; i < COUNT; i++)
+			blocks[i] = pa_allocate(heap, 512);
+	}
+	assert_in_range(arena_count(&dirty), arenas, arenas + 1);
+	free_elsewhere(blocks, COUNT);
+	pa_heap_trim(heap);
+}
+
+#define RING 256u
+
+static _Atomic(void *) ring[RING];
+static _Atomic(bool) is_over;
+static _Atomic(unsigned) spoilt;
+
+static void *empty_the_ring(void *argument)
+{
+	struct dice dice = { 24 };
+
+	while (!pa_load_relaxed(&is_over)) {
+		unsigned char *p = pa_exchange_acquire(&ring[dice_below(&dice, RING)], NULL);
+		if (!p)
+			continue;
+		if (p[8] != p[9] || p[9] != p[10])
+			pa_add_relaxed(&spoilt, 1);
+		pa_free(p, "free");
+	}
+	return argument;
+}
+
+/* The owner allocates and frees while two others free what it has made. */
+static void test_frees_of_several_at_once(void **state)
+{
+	struct dice dice = { 25 };
+	pthread_t threads[2];
+	(void)state;
+
+	pa_store_relaxed(&is_over, false);
+	keep(PA_MIB);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, empty_the_ring, NULL), 0);
+	for (unsigned n = 0; n < 150000; n++) {
+		size_t bytes = 16 + some_bytes(&dice) % 3000;
+		unsigned char *p = pa_allocate(heap, bytes);
+		memset(p, (int)n, bytes);
+		p = atomic_exchange(&ring[dice_below(&dice, RING)], p);
+		if (p) {
+			assert_int_equal(p[8], p[10]);
+			release(heap, p);
+		}
+	}
+	pa_store_relaxed(&is_over, true);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < RING; i++) {
+		void *p = atomic_exchange(&ring[i], NULL);
+		if (p)
+			release(heap, p);
+	}
+	assert_int_equal(spoilt, 0);
+	assert_true(heap->remote_frees > 0);
+	pa_heap_trim(heap);
+}
+
+static void test_runs(void **state)
+{
+	(void)state;
+
+	for (size_t bytes = 1; bytes <= PA_MEDIUM_MAX; bytes += 4099) {
+		char *p = pa_heap_allocate_run(heap, bytes);
+		assert_non_null(p);
+		assert_int_equal((uintptr_t)p % PA_SLOT_BYTES, 0);
+		struct pa_pool *pool = pool_of(p);
+		assert_int_equal(pool->class_index, PA_CLASS_RUN);
+		assert_int_equal(pool->slots, (bytes + PA_SLOT_BYTES - 1) / PA_SLOT_BYTES);
+		assert_int_equal(pool->run_units, (bytes + PA_UNIT_BYTES - 1) / PA_UNIT_BYTES);
+		memset(p, 1, bytes);
+		/* Every part of it leads back to its start. */
+		for (size_t at = 0; at < bytes; at += 1024)
+			assert_ptr_equal(pool_of(p + at), pool);
+		assert_ptr_equal(pa_heap_find(p, "free"), pool);
+		pa_heap_check(heap);
+		release(heap, p);
+		assert_int_equal(pool->owner, 0);
+	}
+	char *p = pa_heap_allocate_run(heap, 0);
+	assert_non_null(p);
+	release(heap, p);
+}
+
+static void test_runs_in_place(void **state)
+{
+	(void)state;
+
+	char *p = pa_heap_allocate_run(heap, 40000), *behind = pa_heap_allocate_run(heap, 30000);
+	assert_ptr_equal(behind, p + 3 * PA_SLOT_BYTES);
+	struct pa_pool *pool = pool_of(p);
+	memset(p, 3, 40000);
+	memset(behind, 4, 30000);
+	/* Within its slots, but not into those of the next one. */
+	assert_true(pa_heap_resize_run(heap, pool, 3 * PA_SLOT_BYTES));
+	assert_int_equal(pool->run_units, 12);
+	memset(p + 40000, 3, 3 * PA_SLOT_BYTES - 40000);
+	assert_false(pa_heap_resize_run(heap, pool, 3 * PA_SLOT_BYTES + 1));
+	assert_int_equal(pool->slots, 3);
+	assert_int_equal(pool->run_units, 12);
+	pa_heap_check(heap);
+	/* Shrunk, its last slots are free. */
+	assert_true(pa_heap_resize_run(heap, pool, 17000));
+	assert_int_equal(pool->slots, 2);
+	assert_int_equal(pool->run_units, 5);
+	pa_heap_check(heap);
+	char *between = pa_heap_allocate_run(heap, 16384);
+	assert_ptr_equal(between, p + 2 * PA_SLOT_BYTES);
+	assert_false(pa_heap_resize_run(heap, pool, 40000));
+	release(heap, between);
+	assert_true(pa_heap_resize_run(heap, pool, 40000));
+	for (unsigned i = 0; i < 17000; i++)
+		assert_int_equal(p[i], 3);
+	for (unsigned i = 0; i < 30000; i++)
+		assert_int_equal(behind[i], 4);
+	release(heap, behind);
+	/* To the arena's end, not beyond it. */
+	assert_true(pa_heap_resize_run(heap, pool, PA_MEDIUM_MAX));
+	memset(p, 5, PA_MEDIUM_MAX);
+	assert_false(pa_heap_resize_run(heap, pool, PA_ARENA_USABLE * PA_SLOT_BYTES + 1));
+	assert_true(pa_heap_resize_run(heap, pool, PA_ARENA_USABLE * PA_SLOT_BYTES));
+	assert_ptr_equal(pool_of(p + PA_ARENA_USABLE * PA_SLOT_BYTES - 1), pool);
+	pa_heap_check(heap);
+	release(heap, p);
+}
+
+static bool is_resident(const void *p)
+{
+	unsigned char resident = 0;
+
+	if (mincore((void *)((uintptr_t)p & ~(uintptr_t)4095), 1, &resident) != 0)
+		return false;
+	return resident & 1;
+}
+
+/* Four runs, of which two go; and pools of which every second page becomes dead. */
+static void test_sweep_depths(void **state)
+{
+	enum { COUNT = 1024 };
+	static char *small[COUNT];
+	(void)state;
+
+	char *run = pa_heap_allocate_run(heap, 50000), *stays = pa_heap_allocate_run(heap, 50000);
+	memset(run, 1, 50000);
+	memset(stays, 1, 50000);
+	struct pa_arena *arena = pa_arena_of(run);
+	release(heap, run);
+	assert_int_equal(arena->dirty_units, 13);
+	assert_true(arena->is_queued);
+	sweep_all(PA_SWEEP_SLOTS);
+	assert_int_equal(arena->dirty_units, 0);
+	assert_false(is_resident(run));
+	assert_true(is_resident(stays));
+	pa_heap_check(heap);
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		small[i] = pa_allocate(heap, 2048);
+		memset(small[i], 2, 2048);
+	}
+	for (unsigned i = 0; i < COUNT; i++)
+		if ((uintptr_t)small[i] >> 12 & 1)
+			release(heap, small[i]);
+	pa_heap_check(heap);
+	sweep_all(PA_SWEEP_SLOTS);
+	unsigned dead = 0;
+	for (unsigned i = 0; i < COUNT; i++)
+		dead += ((uintptr_t)small[i] >> 12 & 1) && !is_resident(small[i]);
+	assert_int_equal(dead, 0);
+	sweep_all(PA_SWEEP_ALL);
+	for (unsigned i = 0; i < COUNT; i++) {
+		if ((uintptr_t)small[i] >> 12 & 1) {
+			assert_false(is_resident(small[i]));
+			continue;
+		}
+		for (unsigned at = 0; at < 2048; at++)
+			assert_int_equal(small[i][at], 2);
+	}
+	pa_heap_check(heap);
+	/* What was purged is used again, as zeros. */
+	for (unsigned i = 0; i < COUNT; i++) {
+		if (!((uintptr_t)small[i] >> 12 & 1))
+			continue;
+		small[i] = pa_allocate(heap, 2048);
+		for (unsigned at = 16; at < 2048; at++)
+			assert_int_equal(small[i][at], 0);
+		memset(small[i], 3, 2048);
+	}
+	pa_heap_check(heap);
+	for (unsigned i = 0; i < COUNT; i++)
+		release(heap, small[i]);
+	release(heap, stays);
+}
+
+/* Pools in which dead units are expected are swept without being asked to sweep all. */
+static void test_sweep_of_expected_dead_units(void **state)
+{
+	enum { COUNT = 4096 };
+	static char *small[COUNT];
+	unsigned resident = 0;
+	(void)state;
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		small[i] = pa_allocate(heap, 64);
+		memset(small[i], 2, 64);
+	}
+	for (unsigned i = 0; i < COUNT; i++)
+		if (i % 256 != 7)
+			release(heap, small[i]);
+	unsigned dirty;
+	arena_count(&dirty);
+	assert_true(dirty > 30);
+	sweep_all(PA_SWEEP_POOLS);
+	for (unsigned i = 7; i < COUNT; i += 256)
+		assert_int_equal(small[i][5], 2);
+	for (unsigned i = 0; i < COUNT; i += 64)
+		resident += is_resident(small[i]);
+	assert_in_range(resident, COUNT / 256, 2 * COUNT / 256);
+	pa_heap_check(heap);
+	for (unsigned i = 7; i < COUNT; i += 256)
+		release(heap, small[i]);
+}
+
+/* Whatever goes back is counted as such, and what is dirty is within what is allowed. */
+static void test_reserve_is_kept_to(void **state)
+{
+	struct dice dice = { 26 };
+	(void)state;
+
+	keep(2 * PA_MIB);
+	for (unsigned i = 0; i < SHADOWS; i++)
+		shadow_allocate(&shadows[i], 3000 + dice_below(&dice, 9000), 1);
+	uint64_t purged = pa_load_relaxed(&pa_reserve.purged_units);
+	for (unsigned i = 0; i < SHADOWS; i++)
+		if (i % 16)
+			shadow_free(&shadows[i]);
+	pa_heap_check(heap);
+	pa_placement_flush(heap);
+	assert_true(pa_load_relaxed(&pa_reserve.dirty_units) <= 512 + 64);
+	assert_true(pa_load_relaxed(&pa_reserve.purged_units) - purged > 2000);
+	for (unsigned i = 0; i < SHADOWS; i += 16)
+		shadow_free(&shadows[i]);
+}
+
+static void test_trim_gives_everything_back(void **state)
+{
+	unsigned dirty;
+	(void)state;
+
+	for (unsigned i = 0; i < SHADOWS; i++)
+		shadow_allocate(&shadows[i], 100 + i % 400, (unsigned char)i);
+	for (unsigned i = 0; i < SHADOWS; i++)
+		if (i % 100)
+			shadow_free(&shadows[i]);
+	uint64_t purged = pa_load_relaxed(&pa_reserve.purged_units);
+	size_t bytes = pa_heap_trim(heap);
+	assert_int_equal(bytes, (pa_load_relaxed(&pa_reserve.purged_units) - purged) * PA_UNIT_BYTES);
+	assert_true(bytes > SHADOWS * 150);
+	arena_count(&dirty);
+	assert_int_equal(dirty, 0);
+	assert_int_equal(pa_heap_trim(heap), 0);
+	for (unsigned i = 0; i < SHADOWS; i += 100)
+		shadow_free(&shadows[i]);
+}
+
+/* A class above PA_TINY_MAX has pools of its own once it is asked for often. */
+static void test_fine_classes_have_to_be_wanted(void **state)
+{
+	unsigned fine = pa_class_of(1000), coarse = pa_class_coarse(fine);
+	void *blocks[PA_FINE_REQUESTS + 1];
+	(void)state;
+
+	heap->classes[fine].requests = 0; /* the heap may have been used before */
+	assert_true(fine != coarse);
+	for (unsigned i = 0; i <= PA_FINE_REQUESTS; i++) {
+		blocks[i] = pa_allocate(heap, 1000);
+		assert_int_equal(pool_of(blocks[i])->class_index, i < PA_FINE_REQUESTS ? coarse : fine);
+	}
+	for (unsigned i = 0; i <= PA_FINE_REQUESTS; i++)
+		release(heap, blocks[i]);
+}
+
+/* An empty current pool of one class serves another before fresh memory does. */
+static void test_empty_current_pools_are_shared_out(void **state)
+{
+	static void *blocks[500];
+	unsigned dirty;
+	(void)state;
+
+	for (unsigned size = 16; size <= 512; size += 16) {
+		for (unsigned i = 0; i < 30; i++)
+			blocks[i] = pa_allocate(heap, size);
+		for (unsigned i = 0; i < 30; i++)
+			release(heap, blocks[i]);
+	}
+	pa_heap_check(heap);
+	struct pa_arena *arena = NULL;
+	assert_int_equal(arena_count(&dirty), 1);
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+		if (heap->arenas[n])
+			arena = heap->arenas[n];
+	assert_true(PA_ARENA_USABLE - pa_arena_free_count(arena) <= 8);
+}
+
+static void test_adoption(void **state)
+{
+	uint32_t id = heap->id;
+	(void)state;
+
+	pa_lock(PA_LOCK_LIFE);
+	uint64_t adoptions = pa_heap_adoptions_locked();
+	pa_unlock(PA_LOCK_LIFE);
+	for (unsigned i = 0; i < 500; i++)
+		shadow_allocate(&shadows[i], i, (unsigned char)i);
+	pa_heap_abandon(heap);
+	assert_int_equal(heap->state, PA_HEAP_ABANDONED);
+	struct pa_heap *other = pa_heap_acquire(PA_HEAP_INTERPRETER); /* of another kind */
+	assert_int_not_equal(other->id, id);
+	struct pa_heap *again = pa_heap_acquire(PA_HEAP_THREAD);
+	assert_ptr_equal(again, heap);
+	assert_int_equal(heap->id, id);
+	assert_int_equal(heap->state, PA_HEAP_OWNED);
+	struct pa_heap *fresh = pa_heap_acquire(PA_HEAP_THREAD);
+	assert_ptr_not_equal(fresh, heap);
+	pa_lock(PA_LOCK_LIFE);
+	assert_int_equal(pa_heap_adoptions_locked() - adoptions, 1);
+	pa_unlock(PA_LOCK_LIFE);
+	pa_heap_check(heap);
+	for (unsigned i = 0; i < 500; i++)
+		shadow_free(&shadows[i]);
+	pa_heap_abandon(other);
+	pa_heap_abandon(fresh);
+	/* Let the teardown's abandon and the next test's acquire meet the same heap. */
+}
+
+/* Blocks of a heap without owner, freed by others, do not keep its memory for ever. */
+static void test_abandoned_heaps_are_served(void **state)
+{
+	static void *blocks[2000];
+	unsigned dirty;
+	(void)state;
+
+	for (unsigned i = 0; i < 2000; i++)
+		blocks[i] = memset(pa_allocate(heap, 400), 1, 400);
+	assert_in_range(arena_count(&dirty), 1, 3);
+	pa_heap_abandon(heap);
+	free_elsewhere(blocks, 2000);
+	assert_in_range(arena_count(&dirty), 1, 3);
+	pa_heap_serve_abandoned(UINT32_MAX);
+	assert_int_equal(arena_count(&dirty), 0);
+	assert_int_equal(heap->state, PA_HEAP_ABANDONED);
+	assert_ptr_equal(pa_heap_acquire(PA_HEAP_THREAD), heap);
+}
+
+static void test_heaps_of_interpreters(void **state)
+{
+	static const int one, two;
+	(void)state;
+
+	struct pa_heap *first = pa_heap_of_interpreter(&one), *second = pa_heap_of_interpreter(&two);
+	assert_ptr_not_equal(first, second);
+	assert_ptr_equal(pa_heap_of_interpreter(&one), first);
+	assert_ptr_equal(pa_heap_of_interpreter(&two), second);
+	assert_int_equal(first->kind, PA_HEAP_INTERPRETER);
+	pa_heap_abandon(first);
+	assert_ptr_not_equal(pa_heap_of_interpreter(&two), first);
+	pa_heap_abandon(second);
+}
+
+/* Heaps of threads that are not in the child: adopted, or left alone if they were half changed. */
+static void fork_with_lost_owners(void)
+{
+	static const int interpreter;
+	int status;
+	struct pa_heap *own = pa_heap_acquire(PA_HEAP_THREAD), *idle = pa_heap_acquire(PA_HEAP_THREAD);
+	struct pa_heap *busy = pa_heap_acquire(PA_HEAP_THREAD);
+	struct pa_heap *python = pa_heap_of_interpreter(&interpreter);
+	void *p = pa_allocate(idle, 100), *q = pa_allocate(busy, 100);
+
+	pa_heap_enter(busy);
+	pid_t child = fork();
+	if (child == 0) {
+		pa_heap_after_fork_child(own);
+		if (own->state != PA_HEAP_OWNED)
+			_exit(1);
+		if (idle->state != PA_HEAP_ABANDONED || pa_heap_acquire(PA_HEAP_THREAD) != idle)
+			_exit(2);
+		if (busy->state != PA_HEAP_QUARANTINED)
+			_exit(3);
+		if (python->state != PA_HEAP_OWNED || pa_heap_of_interpreter(&interpreter) != python)
+			_exit(4);
+		pa_heap_check(idle);
+		release(idle, p);
+		release(own, q); /* goes to the lost heap's list, and stays there */
+		if (!pa_load_relaxed(&busy->remote_pools))
+			_exit(5);
+		pa_heap_serve_abandoned(UINT32_MAX);
+		if (!pa_load_relaxed(&busy->remote_pools) || busy->state != PA_HEAP_QUARANTINED)
+			_exit(6);
+		for (unsigned n = 0; n < 8; n++)
+			if (pa_heap_acquire(PA_HEAP_THREAD) == busy)
+				_exit(7);
+		p = pa_allocate(own, 5000);
+		release(own, p);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(10);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void test_lost_owners_after_a_fork(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_with_lost_owners, &capture), 0);
+}
+
+/* The stores of the fast path, torn by a fork before the watermark was looked at. */
+static void free_without_settling(void *p)
+{
+	struct pa_pool *pool = pool_of(p);
+	struct pa_block *block = p;
+
+	block->next = pool->list;
+	block->key = pa_pool_key(pool);
+	pool->list = block;
+	pool->used--;
+}
+
+static void fork_before_the_watermark(void)
+{
+	enum { COUNT = 2000 };
+	static void *blocks[COUNT];
+	int status;
+
+	struct pa_heap *own = pa_heap_acquire(PA_HEAP_THREAD), *lost = pa_heap_acquire(PA_HEAP_THREAD);
+	for (unsigned i = 0; i < COUNT; i++)
+		blocks[i] = pa_allocate(lost, 512);
+	struct pa_pool *empty = pool_of(blocks[0]), *full = pool_of(blocks[COUNT / 2]);
+	if (empty == full || empty->state != PA_POOL_FULL || full->state != PA_POOL_FULL)
+		_exit(20);
+	for (unsigned i = 0; i < COUNT; i++)
+		if (pool_of(blocks[i]) == empty)
+			free_without_settling(blocks[i]);
+	for (unsigned i = 0; i < COUNT && full->used > full->watermark; i++)
+		if (pool_of(blocks[i]) == full)
+			free_without_settling(blocks[i]);
+	pid_t child = fork();
+	if (child == 0) {
+		pa_heap_after_fork_child(own);
+		if (pa_load_relaxed(&empty->owner) != 0)
+			_exit(1);
+		if (full->state != PA_POOL_PARTIAL || full->used <= full->watermark)
+			_exit(2);
+		if (pa_heap_acquire(PA_HEAP_THREAD) != lost)
+			_exit(3);
+		pa_heap_check(lost);
+		for (unsigned i = COUNT - 1; i > COUNT - 100; i--)
+			release(lost, blocks[i]);
+		pa_heap_check(lost);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(10);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void test_missed_watermarks_after_a_fork(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_before_the_watermark, &capture), 0);
+}
+
+static void free_twice(void)
+{
+	void *keeps_the_pool = pa_allocate(heap, 48), *p = pa_allocate(heap, 48);
+
+	(void)keeps_the_pool;
+	release(heap, p);
+	release(heap, p);
+}
+
+static void free_the_middle(void)
+{
+	release(heap, (char *)pa_allocate(heap, 48) + 16);
+}
+
+static void free_behind_the_last_block(void)
+{
+	/* 48 bytes: one third of a block is left over at the pool's end. */
+	char *start = pa_arena_pool_start(pool_of(pa_allocate(heap, 48)));
+
+	release(heap, start + PA_SLOT_BYTES - 16);
+}
+
+static void free_the_header(void)
+{
+	release(heap, pa_arena_of(pa_allocate(heap, 48)));
+}
+
+static void free_a_run_twice(void)
+{
+	void *p = pa_heap_allocate_run(heap, 100000);
+
+	release(heap, p);
+	release(heap, p);
+}
+
+static void free_the_middle_of_a_run(void)
+{
+	release(heap, (char *)pa_heap_allocate_run(heap, 100000) + 2 * PA_SLOT_BYTES);
+}
+
+static void free_what_is_elsewhere(void)
+{
+	release(heap, &heap);
+}
+
+static void free_remotely_twice(void)
+{
+	void *p = pa_allocate(heap, 48);
+
+	release(&pa_no_heap, p);
+	release(&pa_no_heap, p);
+}
+
+static void free_what_was_purged(void)
+{
+	char *p[200];
+
+	for (unsigned i = 0; i < 200; i++)
+		p[i] = pa_allocate(heap, 512);
+	for (unsigned i = 1; i < 200; i++)
+		release(heap, p[i]);
+	pa_heap_trim(heap);
+	release(heap, p[16]); /* in the pool of p[0], but in another page */
+}
+
+static void test_misuse_is_found(void **state)
+{
+	static const struct {
+		void (*body)(void);
+		const char *text;
+	} cases[] = {
+		{ free_twice, "freed already" },
+		{ free_the_middle, "not at the start of a block" },
+		{ free_behind_the_last_block, "not at the start of a block" },
+		{ free_the_header, "not a pointer from this allocator" },
+		{ free_a_run_twice, "freed already" },
+		{ free_the_middle_of_a_run, "not at the start of a block" },
+		{ free_what_is_elsewhere, "not a pointer from this allocator" },
+		{ free_remotely_twice, "freed already" },
+		{ free_what_was_purged, "freed already" },
+	};
+	struct capture capture;
+	(void)state;
+
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int status = capture_child(cases[i].body, &capture);
+		if (!WIFSIGNALED(status) || !strstr(capture.text, cases[i].text))
+			fail_msg("case %u: status %x: %s", i, (unsigned)status, capture.text);
+		assert_int_equal(WTERMSIG(status), SIGABRT);
+	}
+}
+
+/* Another than the owner gives back its free slots, arena by arena, while the owner goes on. */
+static void *purge_idle_again_and_again(void *argument)
+{
+	while (!pa_load_relaxed(&is_over))
+		pa_heap_purge_idle(heap);
+	return argument;
+}
+
+static void test_purged_by_another(void **state)
+{
+	pthread_t thread;
+	(void)state;
+
+	pa_store_relaxed(&is_over, false);
+	assert_int_equal(pthread_create(&thread, NULL, purge_idle_again_and_again, NULL), 0);
+	live_at_random(27, 150000, true);
+	pa_store_relaxed(&is_over, true);
+	pthread_join(thread, NULL);
+}
+
+static void test_idle_heaps_are_purged_to_the_floor(void **state)
+{
+	(void)state;
+
+	char *keeps[20], *p[20];
+	for (unsigned i = 0; i < 20; i++) {
+		p[i] = pa_heap_allocate_run(heap, 200000);
+		memset(p[i], 1, 200000);
+		keeps[i] = pa_heap_allocate_run(heap, 20000);
+		memset(keeps[i], 1, 20000);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		release(heap, p[i]);
+	pa_placement_flush(heap);
+	assert_true(pa_load_relaxed(&pa_reserve.dirty_units) > 900);
+	pa_heap_purge_idle(heap);
+	assert_true(pa_load_relaxed(&pa_reserve.dirty_units) <= PA_POLICY_FLOOR_UNITS);
+	pa_heap_check(heap);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(keeps[i][19999], 1);
+		release(heap, keeps[i]);
+	}
+	/* A heap that is being changed is passed by. */
+	char *last = pa_heap_allocate_run(heap, 20000), *big = pa_heap_allocate_run(heap, 250000);
+	char *more = pa_heap_allocate_run(heap, 250000), *most = pa_heap_allocate_run(heap, 250000);
+	memset(big, 1, 250000);
+	memset(more, 1, 250000);
+	memset(most, 1, 250000);
+	release(heap, big);
+	release(heap, more);
+	release(heap, most);
+	pa_placement_flush(heap);
+	bool was_busy = pa_heap_enter(heap);
+	int64_t dirty = pa_load_relaxed(&pa_reserve.dirty_units);
+	assert_true(dirty > PA_POLICY_FLOOR_UNITS);
+	pa_heap_purge_idle(heap);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.dirty_units), dirty);
+	pa_heap_leave(heap, was_busy);
+	release(heap, last);
+}
+
+#define point(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		point(test_random_life_with_a_large_reserve),
+		point(test_random_life_without_reserve),
+		point(test_random_life_with_a_tight_reserve),
+		point(test_every_class),
+		point(test_remote_frees),
+		point(test_remote_frees_are_used_again),
+		point(test_frees_of_several_at_once),
+		point(test_runs),
+		point(test_runs_in_place),
+		point(test_sweep_depths),
+		point(test_sweep_of_expected_dead_units),
+		point(test_reserve_is_kept_to),
+		point(test_trim_gives_everything_back),
+		point(test_fine_classes_have_to_be_wanted),
+		point(test_empty_current_pools_are_shared_out),
+		point(test_adoption),
+		point(test_abandoned_heaps_are_served),
+		point(test_heaps_of_interpreters),
+		point(test_lost_owners_after_a_fork),
+		point(test_missed_watermarks_after_a_fork),
+		point(test_misuse_is_found),
+		point(test_purged_by_another),
+		point(test_idle_heaps_are_purged_to_the_floor),
+	};
+
+	return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
+}
