@@ -115,8 +115,8 @@ static void test_json(void **state)
 	       "  {\"id\": 17, \"is_interpreter\": 0, \"is_abandoned\": 1, \"arenas\": 1,"
 	       " \"live_bytes\": 100, \"dirty_bytes\": 8192}],\n"
 	       " \"options\": {\"PYARENA_KEEP_FREE\": \"auto\", \"PYARENA_PYTHON\": \"auto\","
-	       " \"PYARENA_DISABLE\": \"0\", \"PYARENA_SCOPE\": \"all\", \"PYARENA_STATS\": \"0\","
-	       " \"PYARENA_VERBOSE\": \"0\"}}\n");
+	       " \"PYARENA_DISABLE\": \"0\", \"PYARENA_SCOPE\": \"all\", \"PYARENA_IDLE\": \"auto\","
+	       " \"PYARENA_STATS\": \"0\", \"PYARENA_VERBOSE\": \"0\"}}\n");
 	assert_string_equal(written(pa_report_json, &full), expected);
 }
 
