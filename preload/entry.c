@@ -122,10 +122,10 @@ __attribute__((constructor)) static void begin(int count, char **arguments, char
 	(void)count;
 	(void)arguments;
 	start(environment);
-	if (process.mode == PA_MODE_SERVE) {
-		process.serves_python = pa_options()->python == PA_PYTHON_AUTO && pa_python_install();
-		pa_life_serve(process.serves_python);
-	}
+	if (process.mode == PA_MODE_SERVE && pa_options()->python == PA_PYTHON_AUTO)
+		process.serves_python = pa_python_install();
+	if (process.serves_python)
+		pa_life_serve_python();
 	if (pa_options()->verbose)
 		tell_start();
 }

@@ -146,6 +146,15 @@ unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count)
 	return refaults;
 }
 
+unsigned pa_arena_count_dirty(const struct pa_arena *arena)
+{
+	unsigned dirty = 0;
+
+	for (uint64_t slots = arena->free_slots; slots; slots &= slots - 1)
+		dirty += touched_units(arena, pa_lowest_bit(slots), 1);
+	return dirty;
+}
+
 void pa_arena_check(struct pa_arena *arena)
 {
 	unsigned dead = 0;
@@ -153,19 +162,18 @@ void pa_arena_check(struct pa_arena *arena)
 	PA_ASSERT((arena->free_slots & ~PA_ARENA_ALL_FREE) == 0, "only usable slots are free");
 	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
 		PA_ASSERT(!(arena->touched[i] & arena->purged[i]), "A2: no unit is in both");
-	unsigned dirty = 0;
 	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 		struct pa_pool *pool = &arena->pools[slot];
 		if (arena->free_slots >> slot & 1) {
 			PA_ASSERT(pa_load_relaxed(&pool->owner) == 0, "A1: a free slot has no owner");
-			dirty += touched_units(arena, slot, 1);
 			slot++;
 			continue;
 		}
 		PA_ASSERT(pool->slots > 0 && pool->back == 0, "a pool begins where another ended");
 		if (pool->state != PA_POOL_RUN) {
 			uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
-			uint64_t touched = pa_units_get(arena->touched, pa_arena_first_unit(slot), 16);
+			uint64_t touched = pa_units_get(arena->touched, pa_arena_first_unit(slot),
+							pool->slots * (unsigned)PA_SLOT_UNITS);
 			PA_ASSERT((present & ~touched) == 0, "present units are touched");
 			(void)present, (void)touched;
 			pa_pool_check(pool, pa_arena_slot_start(arena, slot));
@@ -173,7 +181,7 @@ void pa_arena_check(struct pa_arena *arena)
 		dead += pool->dead_units;
 		slot += pool->slots;
 	}
-	PA_ASSERT(dirty == arena->dirty_units,
+	PA_ASSERT(pa_arena_count_dirty(arena) == arena->dirty_units,
 		  "A3: dirty_units counts the touched units of free slots");
 	PA_ASSERT(dead == arena->dead_units, "dead_units is the sum over the pools");
 }

@@ -97,6 +97,9 @@ unsigned pa_arena_find(const struct pa_arena *arena, unsigned count);
 void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count);
 void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count);
 
+/* What A3 says that dirty_units is, counted. */
+unsigned pa_arena_count_dirty(const struct pa_arena *arena);
+
 /* Note that count units from first on are about to be touched; returns how many had been purged. */
 unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count);
 

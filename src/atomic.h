@@ -16,9 +16,13 @@
 #define pa_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define pa_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
 #define pa_exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
+#define pa_exchange_both(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define pa_cas_acquire(p, expected, v) \
 	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
 						memory_order_relaxed)
+#define pa_cas_weak_both(p, expected, v) \
+	atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel, \
+					      memory_order_relaxed)
 #define pa_cas_weak_release(p, expected, v) \
 	atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_release, \
 					      memory_order_relaxed)

@@ -14,6 +14,7 @@
 
 #define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
 #define TURNS_MAX 16       /* that dead units of an arena wait for more */
+#define OWN_UNITS 32       /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
@@ -84,13 +85,18 @@ static unsigned fullness(const struct pa_pool *pool)
 	return bucket < PA_BUCKETS ? bucket : PA_BUCKETS - 1;
 }
 
+static unsigned units_of_pool(const struct pa_pool *pool)
+{
+	return pool->slots * (unsigned)PA_SLOT_UNITS;
+}
+
 /* Resident units of a pool that hold nothing: touched and absent. */
 static unsigned idle_units(const struct pa_pool *pool)
 {
 	const struct pa_arena *arena = pa_arena_of(pool);
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
 
-	return pa_count_bits(pa_units_get(arena->touched, first, 16) & pool->absent);
+	return pa_count_bits(pa_units_get(arena->touched, first, units_of_pool(pool)) & pool->absent);
 }
 
 /*
@@ -103,7 +109,7 @@ static int16_t next_watermark(const struct pa_pool *pool)
 	unsigned blocks = class_of_pool(pool)->blocks;
 	unsigned quarter = (fullness(pool) * blocks + PA_BUCKETS - 1) / PA_BUCKETS;
 	unsigned next = quarter > 0 ? quarter - 1 : 0;
-	unsigned sparse = pool->slots * (unsigned)PA_SLOT_UNITS * 2;
+	unsigned sparse = 2 * units_of_pool(pool);
 
 	if (used > sparse)
 		next = (unsigned)pa_max(next, sparse);
@@ -114,9 +120,9 @@ static int16_t next_watermark(const struct pa_pool *pool)
 
 void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 {
-	enum pa_pool_state state = pool->list     ? PA_POOL_PARTIAL
-				   : pool->absent ? PA_POOL_CARVABLE
-						  : PA_POOL_FULL;
+	enum pa_pool_state state = pool->list               ? PA_POOL_PARTIAL
+				   : pa_pool_carvable(pool) ? PA_POOL_CARVABLE
+							    : PA_POOL_FULL;
 	unsigned bucket = fullness(pool);
 
 	if (pool->state != state || pool->bucket != bucket) {
@@ -192,15 +198,16 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
-	if (!was_busy)
+	if (!was_busy && heap->kind == PA_HEAP_INTERPRETER)
 		pa_reserve_watch();
 }
 
 /* The current pool has no listed block and is not to be carved now. */
 static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 {
+	pa_heap_set_dead_units(heap, pool, 0);
 	pool->state = PA_POOL_FULL;
-	if (pool->absent) {
+	if (pa_pool_carvable(pool)) {
 		pool->state = PA_POOL_CARVABLE;
 		pool_link(heap, pool);
 	}
@@ -250,13 +257,15 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
-	uint16_t resident = (uint16_t)(pa_units_get(arena->touched, first, 16) & pool->absent);
-	uint16_t units = pa_pool_carve_units(pool, pa_lowest_bit(resident ? resident : pool->absent));
+	uint16_t absent = pa_pool_carvable(pool);
+	uint16_t resident =
+		(uint16_t)(pa_units_get(arena->touched, first, units_of_pool(pool)) & absent);
+	uint16_t units = pa_pool_carve_units(pool, pa_lowest_bit(resident ? resident : absent));
 	unsigned refaults = 0;
 
 	if (heap->classes[pool->class_index].streak >= STREAK_POPULATE && resident == 0 &&
-	    pool->absent == pa_pool_units(pool->class_index)) {
-		unsigned count = pa_count_bits(pool->absent);
+	    absent == pa_pool_units(pool->class_index)) {
+		unsigned count = pa_count_bits(absent);
 		refaults = pa_arena_touch(arena, first, count);
 		pa_os_populate(pa_arena_pool_start(pool), (size_t)count << PA_UNIT_SHIFT);
 	} else {
@@ -279,7 +288,8 @@ static void collect_remote(struct pa_heap *heap)
 
 	while (pool) {
 		struct pa_pool *next = pool->remote_next;
-		struct pa_block *block = pa_exchange_acquire(&pool->remote, NULL); /* likewise */
+		/* Both ways: from here on somebody else may put the pool into the list again. */
+		struct pa_block *block = pa_exchange_both(&pool->remote, NULL);
 		while (block) {
 			struct pa_block *next_block = block->next;
 			block->next = pool->list;
@@ -301,9 +311,9 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 	struct pa_pool *old = heap->current[class_index];
 	struct pa_pool *pool = partial_first(class);
 
-	PA_ASSERT(old->used > 0 || old->absent || old == &pa_no_pool,
+	PA_ASSERT(old->used > 0 || pa_pool_carvable(old) || old == &pa_no_pool,
 		  "an empty pool has blocks to give");
-	if (!pool && old != &pa_no_pool && old->absent) {
+	if (!pool && old != &pa_no_pool && pa_pool_carvable(old)) {
 		carve(heap, old);
 		return old;
 	}
@@ -340,7 +350,7 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
-	if (!was_busy)
+	if (!was_busy && heap->kind == PA_HEAP_INTERPRETER)
 		pa_reserve_watch();
 	return block;
 }
@@ -464,7 +474,7 @@ static void free_remote(struct pa_pool *pool, struct pa_block *block)
 	struct pa_block *first = pa_load_relaxed(&pool->remote);
 	do
 		block->next = first;
-	while (!pa_cas_weak_release(&pool->remote, &first, block)); /* pairs with collect_remote */
+	while (!pa_cas_weak_both(&pool->remote, &first, block)); /* pairs with collect_remote */
 	if (first)
 		return;
 
@@ -482,7 +492,6 @@ void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 	if (!pool) {
 		if (!pa_large_free(p))
 			pa_fatal(PA_FATAL_FOREIGN, function, p);
-		pa_reserve_watch();
 		return;
 	}
 	PA_ASSERT(pa_load_relaxed(&pool->owner) != heap->id, "the owner's frees are fast");
@@ -512,11 +521,27 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 	}
 }
 
+/* It is others who have what is too much: give back for them, now and then. */
+static void relieve_others(struct pa_heap *heap)
+{
+	uint64_t tick = pa_load_relaxed(&pa_reserve.ticks);
+
+	if (tick == heap->helped_tick)
+		return;
+	heap->helped_tick = tick;
+	pa_heap_serve_abandoned(1);
+	pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, RELIEVE_ARENAS);
+}
+
 void pa_heap_relieve(struct pa_heap *heap)
 {
 	if (pa_manager_shrink(PA_RESERVE_LIMIT) + pa_large_shrink(PA_RESERVE_LIMIT) > 0 &&
 	    !pa_reserve_is_exceeded())
 		return;
+	if (heap->dirty_units <= OWN_UNITS) {
+		relieve_others(heap);
+		return;
+	}
 	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
 		relieve_arena(heap, heap->queue_first);
 		pa_placement_flush(heap);
@@ -530,30 +555,36 @@ void pa_heap_lock_slow(struct pa_heap *heap)
 	while (pa_exchange_acquire(&heap->lock, true)); /* pairs with pa_heap_leave */
 }
 
-/* Purge the first arena of the queue, or pass it by; false if the owner is busy or nothing is left. */
-static bool purge_idle_arena(struct pa_heap *heap)
+/* Purge the free slots of the first arena of the queue, or pass it by; false if there is none. */
+static bool purge_first(struct pa_heap *heap)
 {
-	if (pa_exchange_acquire(&heap->lock, true)) /* pairs with pa_heap_leave */
-		return false;
 	struct pa_arena *arena = heap->queue_first;
-	if (arena && arena->dirty_units > 0) {
+
+	if (!arena)
+		return false;
+	if (arena->dirty_units > 0) {
 		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
 		pa_placement_flush(heap);
-	} else if (arena) {
+	} else {
 		pa_placement_dequeue(heap, arena);
 		pa_placement_enqueue(heap, arena);
 	}
-	pa_store_release(&heap->lock, false);
-	return arena != NULL;
+	return true;
 }
 
-void pa_heap_purge_idle(struct pa_heap *heap)
+unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most)
 {
-	uint64_t arenas = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS;
+	unsigned n = 0;
+	bool is_there = true;
 
-	for (uint64_t n = 0; n <= arenas && pa_reserve_is_above(PA_RESERVE_FLOOR); n++)
-		if (!purge_idle_arena(heap))
+	while (is_there && n < at_most && pa_reserve_is_above(goal)) {
+		if (pa_exchange_acquire(&heap->lock, true)) /* pairs with pa_heap_leave */
 			break;
+		is_there = purge_first(heap);
+		pa_store_release(&heap->lock, false);
+		n++;
+	}
+	return n;
 }
 
 size_t pa_heap_trim(struct pa_heap *heap)
@@ -589,6 +620,8 @@ static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
 		PA_ASSERT(heap->current[pool->class_index] == pool, "H2: the current pool is current");
 	}
 	PA_ASSERT(pool->state != PA_POOL_PARTIAL || pool->list, "a partial pool has listed blocks");
+	PA_ASSERT(pool->state != PA_POOL_FULL || pool->dead_units == 0,
+		  "a full pool has no dead units");
 	PA_ASSERT(pa_load_relaxed(&pool->owner) == heap->id, "the heap's pools have its id");
 }
 

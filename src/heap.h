@@ -30,6 +30,7 @@
 #include "arena.h"
 #include "message.h"
 #include "pagemap.h"
+#include "reserve.h"
 
 #define PA_BUCKETS 4u /* of partial pools: by quarters of their capacity in use */
 
@@ -68,12 +69,15 @@ struct pa_heap {
 	struct pa_arena *arenas[PA_ARENA_USABLE + 1]; /* [owner] H4 */
 	uint64_t arena_mask;                          /* [owner] */
 	struct pa_arena *queue_first, *queue_last;    /* [owner] to be swept, the oldest first */
-	int64_t dirty_change;                         /* [owner] not yet told to the reserve */
-	uint64_t sweeps, remote_frees;                /* [owner] statistics */
-	_Atomic(uintptr_t) thread;                    /* whose heap it is: see malloc.c and python.c */
-	const void *interpreter;        /* [lock: life] CPython's, of an interpreter heap */
-	struct pa_heap *next;           /* [lock: life] of all heaps, in order of id */
-	struct pa_heap *next_abandoned; /* [lock: life] */
+	int64_t dirty_units;                          /* [owner] of its arenas, dead ones included */
+	uint64_t helped_tick;            /* [owner] of the reserve, when it last purged for others */
+	int64_t dirty_change;            /* [owner] not yet told to the reserve */
+	uint64_t sweeps, remote_frees;   /* [owner] statistics */
+	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
+	_Atomic(uintptr_t) thread;       /* whose heap it is: see malloc.c and python.c */
+	const void *interpreter;         /* [lock: life] CPython's, of an interpreter heap */
+	struct pa_heap *next;            /* [lock: life] of all heaps, in order of id */
+	struct pa_heap *next_abandoned;  /* [lock: life] */
 
 	/*
 	 * [atomic] Pools with blocks on their remote list, each exactly once: who puts the first block
@@ -98,8 +102,11 @@ void pa_heap_abandon(struct pa_heap *heap);
 /* Collect remote frees and give back free memory of so many heaps that nobody owns, if they have any. */
 void pa_heap_serve_abandoned(unsigned at_most);
 
-/* pa_heap_purge_idle for all heaps. */
-void pa_heap_purge_all_idle(void);
+/* pa_heap_purge_slots for all heaps but one. */
+void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goal, unsigned at_most);
+
+/* In a child: free the heaps whose lock was held by a thread that is not there. */
+void pa_heap_unlock_lost(void);
 
 /* First of all heaps; the caller holds PA_LOCK_LIFE. */
 struct pa_heap *pa_heap_first_locked(void);
@@ -172,6 +179,11 @@ void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool);
  */
 PA_COLD void pa_heap_lock_slow(struct pa_heap *heap);
 
+/*
+ *   H5  lock is held by whoever changes lists, queue or free slots: by the owner, who then is busy, or
+ *       by one who purges free slots for it, and who is gone within an arena's time.
+ */
+
 PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
 {
 	bool was_busy = pa_load_relaxed(&heap->is_busy);
@@ -192,10 +204,10 @@ PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
 }
 
 /*
- * Purge the free slots of the heap, whoever owns it: an arena at a time, passing by where the owner is
- * busy.  Until no more than the floor is dirty in the process.
+ * Purge free slots of the heap, whoever owns it, until the goal is reached: so many arenas at most, none
+ * where the owner is busy.  Returns how many were looked at.
  */
-void pa_heap_purge_idle(struct pa_heap *heap);
+unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most);
 
 /*
  * Which block an address is the start of: its pool, or an end with a message if it is none.  NULL if

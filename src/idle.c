@@ -36,7 +36,7 @@ static void give_back(void)
 {
 	pa_manager_shrink(PA_RESERVE_FLOOR);
 	pa_large_shrink(PA_RESERVE_FLOOR);
-	pa_heap_purge_all_idle();
+	pa_heap_purge_all_slots(NULL, PA_RESERVE_FLOOR, UINT_MAX);
 }
 
 static void *watch(void *argument)

@@ -24,39 +24,62 @@
 
 /* [const] after the start */
 static struct {
-	_Atomic(bool) *parent_mark; /* true; false in a child that has run no handler */
+	_Atomic(uint32_t) *mark; /* enum mark, in a page that the kernel wipes in a child */
 	bool is_started;
 	bool has_options;
 	bool stands_aside;
 } life;
 
-/*
- * In a child of fork: free the locks whose holders are not there, make good what they guard, and find
- * new owners for their heaps.  A signal handler may fork while the thread is in the midst of a change;
- * then that change has to end before heaps are looked at, and they are left as they are.
- */
-static void after_fork_child(void)
+enum mark { UNKNOWN = 0, KNOWN, RECOVERING }; /* a page of a child that is not known yet is wiped */
+
+/* Free what is held by threads that are not there, and make good what they were changing. */
+static bool free_locks(void)
 {
 	bool is_holder;
 	unsigned lost = pa_lock_after_fork_child(&is_holder);
 
-	if (life.parent_mark)
-		pa_store_relaxed(life.parent_mark, true);
-	pa_idle_after_fork_child();
 	pa_reserve_after_fork_child();
 	if (lost & 1u << PA_LOCK_MANAGER)
 		pa_manager_recover();
 	if (lost & 1u << PA_LOCK_LARGE)
 		pa_large_recover();
+	pa_heap_unlock_lost();
+	return is_holder;
+}
+
+/*
+ * In a child of fork: besides, find new owners for the heaps of threads that are not there.  A signal
+ * handler may fork while the thread is in the midst of a change; that has to end first, so then the
+ * heaps are left as they are.
+ */
+static void after_fork_child(void)
+{
+	if (life.mark)
+		pa_store_relaxed(life.mark, KNOWN);
+	pa_idle_after_fork_child();
+	bool is_holder = free_locks();
 	if (!is_holder && !pa_load_relaxed(&pa_thread_heap->is_busy))
 		pa_malloc_after_fork_child();
 }
 
-/* Children of _Fork and clone run no handlers.  They are known by their mark, which the kernel wipes. */
-static void before_wait(void)
+/*
+ * Children of _Fork and clone run no handlers.  They are known by their mark, which the kernel has wiped,
+ * before the first lock is taken.  Threads may have begun there since, so the heaps are left alone.
+ */
+static void before_lock(void)
 {
-	if (!pa_load_relaxed(life.parent_mark))
-		after_fork_child();
+	uint32_t mark = pa_load_acquire(life.mark); /* pairs with the release below */
+
+	if (PA_LIKELY(mark == KNOWN))
+		return;
+	mark = UNKNOWN;
+	if (pa_cas_acquire(life.mark, &mark, RECOVERING)) {
+		free_locks();
+		pa_store_release(life.mark, KNOWN);
+	} else {
+		while (pa_load_acquire(life.mark) == RECOVERING)
+			;
+	}
 }
 
 static void mark_process(void)
@@ -70,9 +93,9 @@ static void mark_process(void)
 		pa_os_unmap(page, bytes);
 		return;
 	}
-	life.parent_mark = page;
-	pa_store_relaxed(life.parent_mark, true);
-	pa_lock_set_wait_hook(before_wait);
+	life.mark = page;
+	pa_store_relaxed(life.mark, KNOWN);
+	pa_lock_set_hook(before_lock);
 }
 
 void pa_life_start(char *const *environment)
@@ -90,12 +113,9 @@ void pa_life_start(char *const *environment)
 	pthread_atfork(pa_idle_stop, NULL, after_fork_child);
 }
 
-void pa_life_serve(bool has_python)
+void pa_life_serve_python(void)
 {
-	int idle = pa_options()->idle;
-
-	if (pa_options()->keep_free.mode == PA_KEEP_AUTO &&
-	    (idle == PA_IDLE_ON || (idle == PA_IDLE_AUTO && has_python)))
+	if (pa_options()->idle == PA_IDLE_AUTO)
 		pa_idle_enable();
 }
 

@@ -19,8 +19,8 @@ void pa_life_start(char *const *environment);
 /* Write the report that PYARENA_STATS asks for. */
 void pa_life_report(void);
 
-/* Once it is known whom the library serves: it may watch for idleness, or reports nothing. */
-void pa_life_serve(bool has_python);
+/* Once it is known whom the library serves: CPython, and idleness is watched for; or nobody. */
+void pa_life_serve_python(void);
 void pa_life_stand_aside(void);
 
 #endif

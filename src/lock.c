@@ -25,7 +25,7 @@ struct lock {
 };
 
 static struct lock locks[PA_LOCK_COUNT];
-static void (*_Atomic wait_hook)(void);
+static void (*_Atomic lock_hook)(void);
 
 #ifdef PA_DEBUG
 static _Thread_local unsigned held __attribute__((tls_model("initial-exec")));
@@ -69,9 +69,6 @@ static PA_COLD void acquire_slow(struct lock *lock)
 		pause_briefly();
 	}
 	while (pa_exchange_acquire(&lock->state, CONTENDED) != FREE) {
-		void (*hook)(void) = pa_load_acquire(&wait_hook); /* pairs with pa_lock_set_wait_hook */
-		if (hook)
-			hook();
 		if (pa_load_relaxed(&lock->state) == CONTENDED)
 			pa_os_futex_wait(&lock->state, CONTENDED, PA_OS_FOREVER);
 	}
@@ -82,22 +79,23 @@ static void note_holder(struct lock *lock)
 	pa_store_relaxed(&lock->holder, pa_thread_identity());
 }
 
+/* The hook of whoever is about to take a lock. */
+static void run_hook(void)
+{
+	void (*hook)(void) = pa_load_acquire(&lock_hook); /* pairs with pa_lock_set_hook */
+
+	if (hook)
+		hook();
+}
+
 void pa_lock(enum pa_lock_rank rank)
 {
 	CHECK_ORDER(rank);
+	run_hook();
 	if (!take_free(&locks[rank]))
 		acquire_slow(&locks[rank]);
 	note_holder(&locks[rank]);
 	NOTE_ACQUIRED(rank);
-}
-
-bool pa_lock_try(enum pa_lock_rank rank)
-{
-	if (!take_free(&locks[rank]))
-		return false;
-	note_holder(&locks[rank]);
-	NOTE_ACQUIRED(rank);
-	return true;
 }
 
 void pa_unlock(enum pa_lock_rank rank)
@@ -114,12 +112,10 @@ void pa_unlock(enum pa_lock_rank rank)
 void pa_lock_wait_a_little(void)
 {
 	static _Atomic(uint32_t) never;
-	void (*hook)(void) = pa_load_acquire(&wait_hook); /* pairs with pa_lock_set_wait_hook */
 
 	for (int i = 0; i < SPINS; i++)
 		pause_briefly();
-	if (hook)
-		hook();
+	run_hook();
 	pa_os_futex_wait(&never, 0, WAIT_NS);
 }
 
@@ -141,7 +137,7 @@ unsigned pa_lock_after_fork_child(bool *is_holder)
 	return lost;
 }
 
-void pa_lock_set_wait_hook(void (*hook)(void))
+void pa_lock_set_hook(void (*hook)(void))
 {
-	pa_store_release(&wait_hook, hook);
+	pa_store_release(&lock_hook, hook);
 }

@@ -25,9 +25,6 @@ enum pa_lock_rank {
 void pa_lock(enum pa_lock_rank rank);
 void pa_unlock(enum pa_lock_rank rank);
 
-/* True if the lock was free and is now held.  Never waits, so it may break the order of ranks. */
-bool pa_lock_try(enum pa_lock_rank rank);
-
 /*
  * Nothing is locked before a fork: another thread may hold a lock of the C library's that fork waits
  * for, and wait for one of ours.  Instead, the child frees the locks whose holders are not there, and
@@ -39,7 +36,7 @@ unsigned pa_lock_after_fork_child(bool *is_holder);
 /* Wait for something that others hold but briefly: spin, then sleep for some microseconds. */
 void pa_lock_wait_a_little(void);
 
-/* Called before a thread sleeps for a lock, which may be held by a thread that a fork left behind. */
-void pa_lock_set_wait_hook(void (*hook)(void));
+/* Called before each lock is taken, which may be held by a thread that a fork left behind. */
+void pa_lock_set_hook(void (*hook)(void));
 
 #endif

@@ -29,7 +29,7 @@ struct pa_stats_option {
 
 /* Values of the PA_KIND_CHOICE options, in the order of their words in option.def. */
 enum pa_python_choice { PA_PYTHON_AUTO, PA_PYTHON_OFF };
-enum pa_idle_choice { PA_IDLE_AUTO, PA_IDLE_ON, PA_IDLE_OFF };
+enum pa_idle_choice { PA_IDLE_AUTO, PA_IDLE_OFF };
 enum pa_scope_choice { PA_SCOPE_ALL, PA_SCOPE_PYTHON };
 
 #define PA_KIND_BOOL_TYPE bool

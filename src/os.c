@@ -70,8 +70,8 @@ static void *map_at(void *hint, size_t bytes, int flags)
 static void *map_aligned(size_t bytes, size_t align)
 {
 	uintptr_t hint = pa_load_relaxed(&os.next_hint);
-	if (hint > bytes) {
-		hint = pa_round_down(hint - bytes, align);
+	hint = hint > bytes ? pa_round_down(hint - bytes, align) : 0;
+	if (hint) {
 		char *p = map_at((void *)hint, bytes, MAP_FIXED_NOREPLACE);
 		if (p && (uintptr_t)p == hint) {
 			pa_store_relaxed(&os.next_hint, hint);
@@ -125,9 +125,9 @@ void *pa_os_remap(void *start, size_t old_bytes, size_t new_bytes, bool may_move
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static size_t purge_one(const struct iovec *run)
+static bool purge_one(const struct iovec *run)
 {
-	return madvise(run->iov_base, run->iov_len, MADV_DONTNEED) == 0 ? run->iov_len : 0;
+	return madvise(run->iov_base, run->iov_len, MADV_DONTNEED) == 0;
 }
 
 size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls)
@@ -147,24 +147,23 @@ size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls)
 		asked += to - from;
 		n++;
 	}
+	bool is_refused = false;
 	if (n > 1 && !pa_load_relaxed(&os.no_batch_purge)) {
 		long done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, whole, n, MADV_DONTNEED, 0);
 		++*calls;
-		if (done < 0)
-			pa_store_relaxed(&os.no_batch_purge, true);
-		else
-			purged = (size_t)done;
+		is_refused = done < 0;
+		purged = is_refused ? 0 : (size_t)done;
 	}
-	/* What one call for all did not reach (it may end early) is asked for one by one. */
-	size_t skip = purged;
-	for (size_t i = 0; purged < asked && i < n; i++) {
-		if (skip >= whole[i].iov_len) {
-			skip -= whole[i].iov_len;
-			continue;
+	if (purged < asked) { /* it may end early: then each once more, which is harmless */
+		purged = 0;
+		for (size_t i = 0; i < n; i++) {
+			if (purge_one(&whole[i]))
+				purged += whole[i].iov_len;
+			++*calls;
 		}
-		purged += purge_one(&whole[i]) - skip;
-		skip = 0;
-		++*calls;
+		/* Refused for all together, but not one by one: this kernel does not know the call. */
+		if (is_refused && purged > 0)
+			pa_store_relaxed(&os.no_batch_purge, true);
 	}
 	errno = saved;
 	return purged;

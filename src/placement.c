@@ -79,6 +79,7 @@ void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int chan
 	} else {
 		pa_placement_dequeue(heap, arena);
 	}
+	heap->dirty_units += change;
 	heap->dirty_change += change;
 	if (heap->dirty_change >= ACCOUNT_BATCH || heap->dirty_change <= -ACCOUNT_BATCH) {
 		pa_placement_flush(heap);
@@ -108,6 +109,7 @@ void pa_placement_release(struct pa_heap *heap, struct pa_arena *arena, unsigned
 		return;
 	}
 	pa_placement_dequeue(heap, arena);
+	heap->dirty_units -= before;
 	heap->dirty_change += arena->dirty_units - before;
 	pa_placement_flush(heap);
 	pa_reserve_tick();
@@ -132,7 +134,21 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 		return NULL;
 	}
 	arena_link(heap, arena);
+	heap->dirty_units += arena->dirty_units; /* which the reserve knows of */
 	pa_placement_account(heap, arena, 0);
 	*first = pa_arena_find(arena, count);
 	return arena;
+}
+
+void pa_placement_rebuild_queue(struct pa_heap *heap)
+{
+	heap->queue_first = heap->queue_last = NULL;
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
+			int before = arena->dirty_units;
+			arena->is_queued = false;
+			arena->dirty_units = (uint16_t)pa_arena_count_dirty(arena);
+			pa_placement_account(heap, arena, arena->dirty_units - before);
+		}
+	}
 }

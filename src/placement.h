@@ -29,4 +29,7 @@ void pa_placement_flush(struct pa_heap *heap);
 void pa_placement_dequeue(struct pa_heap *heap, struct pa_arena *arena);
 void pa_placement_enqueue(struct pa_heap *heap, struct pa_arena *arena);
 
+/* After a sweep that was never ended: the queue and the counts anew, from what the arenas tell. */
+void pa_placement_rebuild_queue(struct pa_heap *heap);
+
 #endif

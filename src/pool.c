@@ -44,6 +44,11 @@ uint16_t pa_pool_units(unsigned class_index)
 	return unit_range(0, (size_t) class->blocks * class->block_bytes - 1);
 }
 
+uint16_t pa_pool_carvable(const struct pa_pool *pool)
+{
+	return pool->absent & pa_pool_units(pool->class_index);
+}
+
 void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial)
 {
 	const struct pa_class *class = &pa_classes[class_index];
@@ -51,7 +56,7 @@ void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, ui
 	*pool = (struct pa_pool){
 		.watermark = PA_NO_WATERMARK,
 		.reciprocal = class->reciprocal,
-		.absent = pa_pool_units(class_index),
+		.absent = (uint16_t)pa_bit_range(0, class->slots * (unsigned)PA_SLOT_UNITS),
 		.class_index = (uint8_t)class_index,
 		.slots = class->slots,
 		.state = PA_POOL_FREE,
@@ -64,7 +69,18 @@ uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit)
 {
 	const struct pa_class *class = &pa_classes[pool->class_index];
 
-	return block_units(class, first_block_of_unit(class, unit)) & pool->absent;
+	return block_units(class, first_block_of_unit(class, unit)) & pa_pool_carvable(pool);
+}
+
+/* What is left behind the last block begins as a free block does, so that nobody frees it as one. */
+static void mark_waste(const struct pa_pool *pool, const struct pa_class *class, char *start,
+		       unsigned last)
+{
+	size_t waste = (size_t) class->blocks * class->block_bytes;
+
+	if (last + 1u == class->blocks && waste < class->slots * PA_SLOT_BYTES &&
+	    !(pool->absent >> (waste >> PA_UNIT_SHIFT) & 1))
+		((struct pa_block *)(start + waste))->key = pa_pool_key(pool);
 }
 
 void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
@@ -79,6 +95,10 @@ void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 	if (block_units(class, first) & pool->absent)
 		first++;
 	if (last >= first && (block_units(class, last) & pool->absent)) {
+		/* One that begins here and is not listed is free none the less, and should look so. */
+		if (!(pool->absent >> ((size_t)last * class->block_bytes >> PA_UNIT_SHIFT) & 1))
+			((struct pa_block *)(start + (size_t)last * class->block_bytes))->key =
+				pa_pool_key(pool);
 		if (last == 0)
 			return;
 		last--;
@@ -87,6 +107,7 @@ void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 		return;
 
 	uintptr_t key = pa_pool_key(pool);
+	mark_waste(pool, class, start, last);
 	char *p = start + (size_t)last * class->block_bytes;
 	struct pa_block *next = pool->list;
 	for (unsigned n = last - first + 1; n > 0; n--, p -= class->block_bytes) {
@@ -227,14 +248,6 @@ unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 	if (present == 0 || held >= 2 * present)
 		return 0;
 	return (2 * present - held) * (2 * present - held) / (4 * present);
-}
-
-bool pa_pool_is_listed(const struct pa_pool *pool, const void *block)
-{
-	for (const struct pa_block *b = pool->list; b; b = b->next)
-		if (b == block)
-			return true;
-	return false;
 }
 
 unsigned pa_pool_check(const struct pa_pool *pool, const char *start)

@@ -66,8 +66,11 @@ PA_INLINE uintptr_t pa_pool_key(const struct pa_pool *pool)
 	return (uintptr_t)pool << 16 | pool->serial;
 }
 
-/* All units that blocks of the class can touch, as a mask like absent. */
+/* All units that blocks of the class can touch, as a mask like absent.  Units behind are always absent. */
 uint16_t pa_pool_units(unsigned class_index);
+
+/* Those of them that are absent: what can be carved. */
+uint16_t pa_pool_carvable(const struct pa_pool *pool);
 
 /* Begin a pool on a record; all its units are absent. */
 void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial);
@@ -84,9 +87,6 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start);
 
 /* How many present units are probably dead, by the number of live blocks alone. */
 unsigned pa_pool_expect_dead(const struct pa_pool *pool);
-
-/* Whether the block is in the list. O(free blocks). */
-bool pa_pool_is_listed(const struct pa_pool *pool, const void *block);
 
 /* Assert P1 to P3 as far as they can be seen; returns the number of listed blocks. */
 unsigned pa_pool_check(const struct pa_pool *pool, const char *start);

@@ -19,7 +19,7 @@ extern "C" {
 /*
  * A snapshot of the allocator.  The caller sets size to sizeof(struct pyarena_stats) before the
  * call, so that a program compiled against an older header keeps working with a newer library.
- * Fields are only ever appended.  The list of fields with one line of help each is src/stats.def.
+ * Fields are only ever appended.  The list of fields with one line of help each is pyarena-stats.def.
  */
 struct pyarena_stats {
 	uint64_t size;

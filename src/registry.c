@@ -6,7 +6,7 @@
 #include "heap.h"
 #include "lock.h"
 #include "manager.h"
-#include "reserve.h"
+#include "placement.h"
 
 /* [lock: life] */
 static struct {
@@ -95,11 +95,12 @@ void pa_heap_abandon(struct pa_heap *heap)
 	pa_unlock(PA_LOCK_LIFE);
 }
 
-static struct pa_heap *take_abandoned_with_frees_locked(void)
+/* One that has something to collect or to give back. */
+static struct pa_heap *take_abandoned_locked(void)
 {
 	struct pa_heap **link = &registry.abandoned;
 
-	while (*link && !pa_load_relaxed(&(*link)->remote_pools))
+	while (*link && !pa_load_relaxed(&(*link)->remote_pools) && !(*link)->queue_first)
 		link = &(*link)->next_abandoned;
 	struct pa_heap *heap = *link;
 	if (heap) {
@@ -114,7 +115,7 @@ void pa_heap_serve_abandoned(unsigned at_most)
 {
 	while (at_most-- > 0) {
 		pa_lock(PA_LOCK_LIFE);
-		struct pa_heap *heap = take_abandoned_with_frees_locked();
+		struct pa_heap *heap = take_abandoned_locked();
 		pa_unlock(PA_LOCK_LIFE);
 		if (!heap)
 			return;
@@ -122,15 +123,25 @@ void pa_heap_serve_abandoned(unsigned at_most)
 	}
 }
 
-void pa_heap_purge_all_idle(void)
+void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goal, unsigned at_most)
 {
 	pa_lock(PA_LOCK_LIFE);
 	struct pa_heap *heap = registry.first;
 	pa_unlock(PA_LOCK_LIFE);
 	/* Heaps stay for ever, and each is linked to the list before it is used. */
-	for (; heap && pa_reserve_is_above(PA_RESERVE_FLOOR); heap = heap->next)
-		if (heap->state != PA_HEAP_QUARANTINED)
-			pa_heap_purge_idle(heap);
+	for (; heap && at_most > 0; heap = heap->next)
+		if (heap != but && heap->state != PA_HEAP_QUARANTINED)
+			at_most -= pa_heap_purge_slots(heap, goal, at_most);
+}
+
+void pa_heap_unlock_lost(void)
+{
+	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
+		if (!pa_load_relaxed(&heap->lock) || pa_load_relaxed(&heap->is_busy))
+			continue; /* free, or its owner's (H5) */
+		pa_placement_rebuild_queue(heap);
+		pa_store_release(&heap->lock, false);
+	}
 }
 
 struct pa_heap *pa_heap_first_locked(void)
@@ -170,20 +181,19 @@ static void settle_missed(struct pa_heap *heap)
 
 void pa_heap_after_fork_child(struct pa_heap *own)
 {
+	registry.abandoned = NULL; /* made anew: it may have been about to change */
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
-		registry.last = heap; /* which may have been about to change */
-		if (heap != own || !pa_load_relaxed(&heap->is_busy))
-			pa_store_relaxed(
-				&heap->lock,
-				pa_load_relaxed(&heap->is_busy)); /* not by the idle thread's */
-		if (heap == own || heap->state != PA_HEAP_OWNED)
+		registry.last = heap; /* likewise */
+		if (heap == own || heap->state == PA_HEAP_QUARANTINED)
 			continue;
 		if (pa_load_relaxed(&heap->is_busy)) {
 			heap->state = PA_HEAP_QUARANTINED;
 			heap->interpreter = NULL;
 			pa_store_relaxed(&heap->thread, 0);
+			pa_reserve_add_dirty(-heap->dirty_units); /* nobody will ever give that back */
 		} else if (heap->kind == PA_HEAP_THREAD) {
-			settle_missed(heap);
+			if (heap->state == PA_HEAP_OWNED)
+				settle_missed(heap);
 			put_abandoned_locked(heap); /* nobody else is there to lock out */
 		} /* an interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's */
 	}

@@ -4,14 +4,15 @@
  */
 #include "reserve.h"
 
+#include "lock.h"
 #include "os.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 #define TICK_NS NS_PER_MS
-#define WATCH_UNITS (2 * PA_POLICY_FLOOR_UNITS) /* dirty; less is not worth a thread */
 
 struct pa_reserve pa_reserve = {
 	.limit_units = PA_POLICY_FLOOR_UNITS,
+	.floor_units = PA_POLICY_FLOOR_UNITS,
 };
 
 /* [atomic is_taken guards the rest] */
@@ -36,9 +37,12 @@ static void tuner_leave(void)
 void pa_reserve_set(const struct pa_keep_option *keep)
 {
 	while (!tuner_take())
-		;
+		pa_lock_wait_a_little();
 	pa_policy_init(&tuner.policy, keep);
 	pa_store_relaxed(&pa_reserve.limit_units, tuner.policy.limit_units);
+	/* What was asked for is kept by an idle process as well. */
+	pa_store_relaxed(&pa_reserve.floor_units,
+			 keep->mode == PA_KEEP_AUTO ? PA_POLICY_FLOOR_UNITS : UINT32_MAX);
 	tuner_leave();
 }
 
@@ -76,7 +80,8 @@ void pa_reserve_tick(void)
 	};
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
-	pa_store_relaxed(&pa_reserve.wants_watch, dirty > WATCH_UNITS);
+	pa_store_relaxed(&pa_reserve.wants_watch,
+			 dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units));
 	pa_store_relaxed(&pa_reserve.limit_units, pa_policy_tick(&tuner.policy, &input));
 	tuner_leave();
 }

@@ -14,6 +14,7 @@ struct pa_reserve {
 	_Atomic(int64_t) dirty_units;     /* resident and free */
 	_Atomic(int64_t) low_units;       /* the fewest dirty units since the last tick */
 	_Atomic(uint64_t) limit_units;    /* what may be dirty */
+	_Atomic(uint64_t) floor_units;    /* what an idle process may keep */
 	_Atomic(uint64_t) mapped_units;   /* in arenas and large mappings */
 	_Atomic(uint64_t) refault_units;  /* total purged and used again within the window */
 	_Atomic(uint64_t) purges;         /* total calls */
@@ -21,7 +22,7 @@ struct pa_reserve {
 	_Atomic(uint64_t) released_ns;    /* when address space went back to the system last */
 	_Atomic(uint64_t) released_units; /* how much did so lately, not yet taken again */
 	_Atomic(uint64_t) ticks;          /* total looks of the policy: signs of life */
-	_Atomic(bool) wants_watch;        /* there is enough for somebody to watch for idleness */
+	_Atomic(bool) wants_watch;        /* there is enough that somebody should watch for idleness */
 };
 
 extern struct pa_reserve pa_reserve;
@@ -48,8 +49,8 @@ PA_INLINE bool pa_reserve_is_above(enum pa_reserve_goal goal)
 {
 	if (goal == PA_RESERVE_LIMIT)
 		return pa_reserve_is_exceeded();
-	return goal == PA_RESERVE_NOTHING ||
-	       pa_load_relaxed(&pa_reserve.dirty_units) > PA_POLICY_FLOOR_UNITS;
+	return goal == PA_RESERVE_NOTHING || pa_load_relaxed(&pa_reserve.dirty_units) >
+						     (int64_t)pa_load_relaxed(&pa_reserve.floor_units);
 }
 
 /* How many dirty units there are too many. */
@@ -63,8 +64,9 @@ PA_INLINE int64_t pa_reserve_excess(void)
 void pa_reserve_tick(void);
 
 /*
- * Where nothing is half changed, so that it may allocate: have the hook called, if there is one, when
- * the reserve has grown so large that an idle process should not keep it.
+ * Have the hook called, if there is one, when the reserve has grown so large that an idle process
+ * should not keep it.  The hook makes a thread: the caller is not within the C library, which may hold
+ * locks of its own around malloc and free, and nothing of ours is half changed.
  */
 void pa_reserve_watch(void);
 void pa_reserve_set_watch_hook(void (*hook)(void));

@@ -45,7 +45,8 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, st
 	}
 	bool is_worth_it = is_all ? pa_pool_expect_dead(pool) > 0 : pool->dead_units > 0;
 	uint16_t dead = is_worth_it ? pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
-	dead |= (uint16_t)(pa_units_get(arena->touched, first, 16) & pool->absent);
+	dead |= (uint16_t)(pa_units_get(arena->touched, first, pool->slots * (unsigned)PA_SLOT_UNITS) &
+			   pool->absent);
 	pa_units_set(give->words, first, dead);
 	pa_heap_set_dead_units(heap, pool, 0);
 	if (dead && pool->state != PA_POOL_CURRENT)
@@ -100,7 +101,8 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 	if (count == 0)
 		return 0;
 	arena->purged_at_ms = pa_reserve_now_ms();
-	pa_os_purge(runs, count, &calls);
+	if (pa_os_purge(runs, count, &calls) == 0)
+		return 0; /* locked in memory, say: all of it stays dirty */
 	for (unsigned i = 0; i < count; i++) {
 		unsigned unit = (unsigned)(((char *)runs[i].start - (char *)arena) >> PA_UNIT_SHIFT);
 		for (unsigned left = (unsigned)(runs[i].bytes >> PA_UNIT_SHIFT); left > 0;) {
@@ -116,17 +118,6 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 	pa_add_relaxed(&pa_reserve.purges, calls);
 	pa_add_relaxed(&pa_reserve.purged_units, units);
 	return units;
-}
-
-static unsigned free_dirty_units(const struct pa_arena *arena)
-{
-	struct unit_set dirty = { { 0 } };
-	unsigned n = 0;
-
-	add_free_slots(arena, &dirty);
-	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
-		n += pa_count_bits(dirty.words[i]);
-	return n;
 }
 
 /* The dead units of all pools; false if the arena has gone with the last of them. */
@@ -157,7 +148,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum 
 
 	int before = arena->dirty_units;
 	unsigned units = purge(arena, &give);
-	arena->dirty_units = (uint16_t)free_dirty_units(arena);
+	arena->dirty_units = (uint16_t)pa_arena_count_dirty(arena);
 	heap->sweeps++;
 	pa_placement_account(heap, arena, arena->dirty_units - before);
 	pa_placement_dequeue(heap, arena);

@@ -168,26 +168,6 @@ static void nothing_survives(void)
 	check_resident("settled", 0, 1, 4 * MIB);
 }
 
-/* What is used again and again is kept, but not by a process that does nothing any more. */
-static void idle_process_gives_its_reserve_back(void)
-{
-	static const struct peak peak = { .count = 1000000, .size = 200 };
-
-	tap_restart_with("PYARENA_IDLE", "on");
-	prepare(peak.count);
-	for (int cycle = 0; cycle < 20; cycle++) {
-		for (size_t i = 0; i < peak.count; i++) {
-			blocks[i] = CALL(malloc)(peak.size);
-			REQUIRE(blocks[i] != NULL);
-			memset(blocks[i], 1, peak.size);
-		}
-		fall(&peak);
-	}
-	tap_note("%zu KiB kept", (resident_now() - base_bytes) / KIB);
-	sleep_ms(3000);
-	check_resident("settled", 0, 1, 4 * MIB);
-}
-
 static void keep_free_0_gives_back_at_once(void)
 {
 	static const struct peak peak = { .count = 200000, .size = 1000, .survivor = 2000 };
@@ -339,7 +319,6 @@ static const struct tap_point points[] = {
 	{ "few_of_random_sizes_survive", few_of_random_sizes_survive },
 	{ "no_large_survives", no_large_survives },
 	{ "nothing_survives", nothing_survives },
-	{ "idle_process_gives_its_reserve_back", idle_process_gives_its_reserve_back },
 	{ "keep_free_0_gives_back_at_once", keep_free_0_gives_back_at_once },
 	{ "keep_free_64M_keeps_that_much", keep_free_64M_keeps_that_much },
 	{ "blocks_of_an_ended_thread", blocks_of_an_ended_thread },
