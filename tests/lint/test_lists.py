@@ -50,3 +50,19 @@ def test_every_named_file_exists() -> None:
 def test_every_top_file_exists() -> None:
     tree.report([f"{name}: not there" for name in tree.TOP_FILES
                  if not (tree.ROOT / name).is_file()])
+
+
+def test_links_lead_somewhere() -> None:
+    """Links and pictures of the documents, those to other sites aside."""
+    wrong = []
+    links = 0
+    for path in tree.files(lambda path: path.suffix == ".md", at_least=4):
+        text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"\w+:|#", target):
+                continue
+            links += 1
+            if not (path.parent / target.partition("#")[0]).exists():
+                wrong.append(f"{tree.relative(path)}: there is no {target}")
+    tree.report(wrong)
+    assert links >= 3, f"only {links} links found"
