@@ -852,10 +852,10 @@ static void test_misuse_is_found(void **state)
 }
 
 /* Another than the owner gives back its free slots, arena by arena, while the owner goes on. */
-static void *purge_idle_again_and_again(void *argument)
+static void *purge_again_and_again(void *argument)
 {
 	while (!pa_load_relaxed(&is_over))
-		pa_heap_purge_idle(heap);
+		pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 3);
 	return argument;
 }
 
@@ -865,51 +865,162 @@ static void test_purged_by_another(void **state)
 	(void)state;
 
 	pa_store_relaxed(&is_over, false);
-	assert_int_equal(pthread_create(&thread, NULL, purge_idle_again_and_again, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, purge_again_and_again, NULL), 0);
 	live_at_random(27, 150000, true);
 	pa_store_relaxed(&is_over, true);
 	pthread_join(thread, NULL);
 }
 
-static void test_idle_heaps_are_purged_to_the_floor(void **state)
-{
-	(void)state;
+#define RUNS 20
 
-	char *keeps[20], *p[20];
-	for (unsigned i = 0; i < 20; i++) {
-		p[i] = pa_heap_allocate_run(heap, 200000);
-		memset(p[i], 1, 200000);
-		keeps[i] = pa_heap_allocate_run(heap, 20000);
-		memset(keeps[i], 1, 20000);
+/* Arenas with free and dirty slots, each held by a small run. */
+static void make_dirty(char **keeps)
+{
+	char *p[RUNS];
+
+	for (unsigned i = 0; i < RUNS; i++) {
+		p[i] = memset(pa_heap_allocate_run(heap, 200000), 1, 200000);
+		keeps[i] = memset(pa_heap_allocate_run(heap, 20000), 1, 20000);
 	}
-	for (unsigned i = 0; i < 20; i++)
+	for (unsigned i = 0; i < RUNS; i++)
 		release(heap, p[i]);
 	pa_placement_flush(heap);
-	assert_true(pa_load_relaxed(&pa_reserve.dirty_units) > 900);
-	pa_heap_purge_idle(heap);
-	assert_true(pa_load_relaxed(&pa_reserve.dirty_units) <= PA_POLICY_FLOOR_UNITS);
+}
+
+static void release_all(char **keeps)
+{
 	pa_heap_check(heap);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < RUNS; i++) {
+		assert_int_equal(keeps[i][0], 1);
 		assert_int_equal(keeps[i][19999], 1);
 		release(heap, keeps[i]);
 	}
-	/* A heap that is being changed is passed by. */
-	char *last = pa_heap_allocate_run(heap, 20000), *big = pa_heap_allocate_run(heap, 250000);
-	char *more = pa_heap_allocate_run(heap, 250000), *most = pa_heap_allocate_run(heap, 250000);
-	memset(big, 1, 250000);
-	memset(more, 1, 250000);
-	memset(most, 1, 250000);
-	release(heap, big);
-	release(heap, more);
-	release(heap, most);
-	pa_placement_flush(heap);
+}
+
+static int64_t dirty_now(void)
+{
+	return pa_load_relaxed(&pa_reserve.dirty_units);
+}
+
+static void test_purge_to_a_goal(void **state)
+{
+	char *keeps[RUNS];
+	unsigned dirty;
+	(void)state;
+
+	make_dirty(keeps);
+	int64_t before = dirty_now();
+	assert_true(before >= RUNS * 49);
+	assert_int_equal(pa_heap_purge_slots(heap, PA_RESERVE_LIMIT, 100),
+			 0); /* it is within the limit */
+	assert_int_equal(dirty_now(), before);
+	/* No more arenas than were asked for. */
+	assert_int_equal(pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 2), 2);
+	assert_in_range(before - dirty_now(), 2 * 49, 2 * 5 * 49);
+	/* To what an idle process may keep. */
+	pa_store_relaxed(&pa_reserve.floor_units, 300);
+	pa_heap_purge_slots(heap, PA_RESERVE_FLOOR, 100);
+	assert_in_range(dirty_now(), 300 - 5 * 49, 300);
+	pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100);
+	assert_int_equal(dirty_now(), 0);
+	arena_count(&dirty);
+	assert_int_equal(dirty, 0);
+	assert_int_equal(heap->dirty_units, 0);
+	release_all(keeps);
+}
+
+static void test_busy_heaps_are_passed_by(void **state)
+{
+	char *keeps[RUNS];
+	(void)state;
+
+	make_dirty(keeps);
+	int64_t before = dirty_now();
 	bool was_busy = pa_heap_enter(heap);
-	int64_t dirty = pa_load_relaxed(&pa_reserve.dirty_units);
-	assert_true(dirty > PA_POLICY_FLOOR_UNITS);
-	pa_heap_purge_idle(heap);
-	assert_int_equal(pa_load_relaxed(&pa_reserve.dirty_units), dirty);
+	assert_int_equal(pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100), 0);
+	pa_heap_purge_all_slots(NULL, PA_RESERVE_NOTHING, 100);
+	assert_int_equal(dirty_now(), before);
 	pa_heap_leave(heap, was_busy);
-	release(heap, last);
+	pa_heap_purge_all_slots(heap, PA_RESERVE_NOTHING, 100); /* all but this one */
+	assert_int_equal(dirty_now(), before);
+	pa_heap_purge_all_slots(NULL, PA_RESERVE_NOTHING, 100);
+	assert_int_equal(dirty_now(), 0);
+	release_all(keeps);
+}
+
+static void *enter_and_leave(void *argument)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	pa_store_relaxed(&is_over, true);
+	pa_heap_leave(heap, was_busy);
+	return argument;
+}
+
+/* The owner waits for who purges in its stead; within a change it does not wait for itself. */
+static void test_heap_lock(void **state)
+{
+	pthread_t thread;
+	(void)state;
+
+	bool was_busy = pa_heap_enter(heap);
+	assert_false(was_busy);
+	bool is_nested = pa_heap_enter(heap);
+	assert_true(is_nested);
+	pa_heap_leave(heap, is_nested);
+	assert_true(pa_load_relaxed(&heap->lock));
+	pa_heap_leave(heap, was_busy);
+	assert_false(pa_load_relaxed(&heap->lock));
+
+	pa_store_relaxed(&is_over, false);
+	pa_store_relaxed(&heap->lock, true);
+	assert_int_equal(pthread_create(&thread, NULL, enter_and_leave, NULL), 0);
+	usleep(50000);
+	bool passed_too_early = pa_load_relaxed(&is_over);
+	pa_store_release(&heap->lock, false);
+	pthread_join(thread, NULL);
+	assert_false(passed_too_early);
+	assert_true(pa_load_relaxed(&is_over));
+}
+
+/* The child of a process in which somebody was purging the heap: the queue and the counts are torn. */
+static void fork_within_a_purge(void)
+{
+	char *keeps[RUNS];
+	int status;
+
+	make_dirty(keeps);
+	pa_store_relaxed(&heap->lock, true);
+	heap->queue_first->queue_next = NULL;
+	heap->queue_first->dirty_units = 3;
+	pid_t child = fork();
+	if (child == 0) {
+		pa_heap_unlock_lost();
+		if (pa_load_relaxed(&heap->lock))
+			_exit(1);
+		pa_heap_check(heap);
+		pa_placement_flush(heap);
+		pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100);
+		pa_heap_check(heap);
+		for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+			for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
+				if (arena->dirty_units > 0 || arena->is_queued)
+					_exit(3);
+		for (unsigned i = 0; i < RUNS; i++)
+			release(heap, keeps[i]);
+		_exit(heap->arena_mask == 0 ? 0 : 4);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(10);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void test_a_purge_lost_in_a_fork(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_within_a_purge, &capture), 0);
 }
 
 #define point(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -939,7 +1050,10 @@ int main(void)
 		point(test_missed_watermarks_after_a_fork),
 		point(test_misuse_is_found),
 		point(test_purged_by_another),
-		point(test_idle_heaps_are_purged_to_the_floor),
+		point(test_purge_to_a_goal),
+		point(test_busy_heaps_are_passed_by),
+		point(test_heap_lock),
+		point(test_a_purge_lost_in_a_fork),
 	};
 
 	return cmocka_run_group_tests_name("heap", tests, NULL, NULL);

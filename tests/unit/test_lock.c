@@ -54,40 +54,6 @@ static void test_one_holder_at_a_time(void **state)
 	assert_int_equal(guarded[1], (uint64_t)THREADS * ROUNDS);
 }
 
-/* Another thread's try; the lock is left as it was. */
-static void *try_once(void *rank)
-{
-	if (!pa_lock_try((enum pa_lock_rank)(uintptr_t)rank))
-		return (void *)1;
-	pa_unlock((enum pa_lock_rank)(uintptr_t)rank);
-	return (void *)2;
-}
-
-static bool is_free(enum pa_lock_rank rank)
-{
-	pthread_t thread;
-	void *answer = NULL;
-
-	if (pthread_create(&thread, NULL, try_once, (void *)(uintptr_t)rank) != 0)
-		capture_fail("pthread_create");
-	pthread_join(thread, &answer);
-	return answer == (void *)2;
-}
-
-static void test_try(void **state)
-{
-	(void)state;
-
-	pa_lock(PA_LOCK_LARGE);
-	assert_false(is_free(PA_LOCK_LARGE));
-	assert_true(is_free(PA_LOCK_MANAGER));
-	pa_unlock(PA_LOCK_LARGE);
-	assert_true(is_free(PA_LOCK_LARGE));
-	assert_true(pa_lock_try(PA_LOCK_LARGE));
-	assert_false(is_free(PA_LOCK_LARGE));
-	pa_unlock(PA_LOCK_LARGE);
-}
-
 static _Atomic(int) passed;
 
 static void *wait_and_pass(void *argument)
@@ -130,30 +96,51 @@ static void count_hook(void)
 	pa_add_relaxed(&hooks, 1);
 }
 
-/* The hook runs before a thread sleeps, and never where no one waits. */
-static void test_wait_hook(void **state)
+/* The hook runs once before each lock, also when somebody else has it. */
+static void test_hook(void **state)
 {
 	pthread_t thread;
 	struct timespec used;
 	(void)state;
 
 	passed = 0;
-	pa_lock_set_wait_hook(count_hook);
-	pa_lock(PA_LOCK_LARGE);
-	pa_unlock(PA_LOCK_LARGE);
-	unsigned without_wait = pa_load_relaxed(&hooks);
+	pa_lock_set_hook(count_hook);
 	pa_lock(PA_LOCK_MANAGER);
+	unsigned without_wait = pa_load_relaxed(&hooks);
 	int error = pthread_create(&thread, NULL, wait_and_pass, &used);
-	for (int i = 0; i < 10000 && pa_load_relaxed(&hooks) == 0; i++)
+	for (int i = 0; i < 10000 && pa_load_relaxed(&hooks) == without_wait; i++)
 		sleep_ms(1);
 	unsigned while_waiting = pa_load_relaxed(&hooks);
-	pa_lock_set_wait_hook(NULL);
+	int passed_too_early = pa_load_relaxed(&passed);
+	pa_lock_set_hook(NULL);
 	pa_unlock(PA_LOCK_MANAGER);
 	assert_int_equal(error, 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(without_wait, 0);
-	assert_in_range(while_waiting, 1, 1000);
+	pa_lock(PA_LOCK_MANAGER);
+	pa_unlock(PA_LOCK_MANAGER);
+	assert_int_equal(without_wait, 1);
+	assert_int_equal(while_waiting, 2);
+	assert_int_equal(passed_too_early, 0);
 	assert_int_equal(passed, 1);
+	assert_int_equal(hooks, 2);
+}
+
+static void test_a_little_wait(void **state)
+{
+	struct timespec before, after;
+	(void)state;
+
+	hooks = 0;
+	pa_lock_set_hook(count_hook);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	for (int i = 0; i < 10; i++)
+		pa_lock_wait_a_little();
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	pa_lock_set_hook(NULL);
+	assert_int_equal(hooks, 10);
+	int64_t ns =
+		(after.tv_sec - before.tv_sec) * INT64_C(1000000000) + after.tv_nsec - before.tv_nsec;
+	assert_in_range(ns, 10 * 10000, INT64_C(10000000000));
 }
 
 static void *hold_for_ever(void *argument)
@@ -174,6 +161,20 @@ static void be_in_a_process_with_lost_locks(void)
 		_exit(10);
 	while (pa_load_relaxed(&passed) == 0)
 		sleep_ms(1);
+}
+
+/* The locks that others hold: a child sees them as lost. */
+static unsigned held_by_others(void)
+{
+	bool is_holder;
+	int status;
+
+	pid_t child = fork();
+	if (child == 0)
+		_exit((int)pa_lock_after_fork_child(&is_holder));
+	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		_exit(11);
+	return (unsigned)WEXITSTATUS(status);
 }
 
 static void end_with_child(pid_t child)
@@ -206,19 +207,17 @@ static void fork_with_locks_of_both(void)
 			_exit(1);
 		if (!is_holder)
 			_exit(2);
-		if (is_free(PA_LOCK_MANAGER))
+		if (pa_lock_after_fork_child(&is_holder) != 0 || !is_holder)
 			_exit(3);
 		pa_unlock(PA_LOCK_MANAGER);
-		for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++) {
-			if (!is_free(rank))
-				_exit(4);
+		for (unsigned rank = 0; rank < PA_LOCK_COUNT; rank++)
 			pa_lock(rank);
-		}
 		_exit(0);
 	}
 	end_with_child(child);
 	pa_unlock(PA_LOCK_MANAGER);
-	if (is_free(PA_LOCK_LIFE) || is_free(PA_LOCK_LARGE)) /* the parent's are held still */
+	/* The parent's are held still. */
+	if (held_by_others() != (1u << PA_LOCK_LIFE | 1u << PA_LOCK_LARGE))
 		_exit(5);
 }
 
@@ -260,22 +259,24 @@ static void fork_with_a_sleeper(void)
 	bool is_holder = false;
 
 	be_in_a_process_with_lost_locks();
-	pa_lock_set_wait_hook(go_on);
+	pa_lock_set_hook(go_on);
 	if (pthread_create(&thread, NULL, wait_for_large, NULL) != 0)
 		_exit(10);
 	while (!pa_load_relaxed(&may_go_on))
 		sleep_ms(1);
+	sleep_ms(20); /* for it to fall asleep */
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(CAPTURE_SECONDS / 2);
 		if (!(pa_lock_after_fork_child(&is_holder) & 1u << PA_LOCK_LARGE) || is_holder)
 			_exit(1);
-		pa_store_relaxed(&may_go_on, false);
 		pa_lock(PA_LOCK_LARGE);
+		pa_store_relaxed(&may_go_on, false);
 		if (pthread_create(&thread, NULL, wait_for_large, NULL) != 0)
 			_exit(10);
 		while (!pa_load_relaxed(&may_go_on))
 			sleep_ms(1);
+		sleep_ms(20);
 		pa_unlock(PA_LOCK_LARGE);
 		pthread_join(thread, NULL);
 		_exit(0);
@@ -329,9 +330,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_holder_at_a_time),
-		cmocka_unit_test(test_try),
 		cmocka_unit_test(test_waiters_sleep_and_all_are_woken),
-		cmocka_unit_test(test_wait_hook),
+		cmocka_unit_test(test_hook),
+		cmocka_unit_test(test_a_little_wait),
 		cmocka_unit_test(test_locks_after_a_fork),
 #ifdef PA_DEBUG
 		cmocka_unit_test(test_order_is_asserted),
