@@ -22,6 +22,7 @@ TAKEN = {
     "PYTHON": ["auto", "off"],
     "DISABLE": ["0", "1", "no", "yes", "off", "on", "false", "true"],
     "SCOPE": ["all", "python"],
+    "IDLE": ["auto", "off"],
     "STATS": ["0", ":/dev/null"],
     "VERBOSE": ["0", "no", "off", "false"],
 }
@@ -31,12 +32,13 @@ REFUSED = {
     "PYTHON": ["1", "yes", "autooff", "3.11"],
     "DISABLE": ["2", "maybe", "-1", "01x"],
     "SCOPE": ["bash", "a", "pythons"],
+    "IDLE": ["on", "1"],
     "STATS": ["2", "xml", "jsonx", "file", ":"],
     "VERBOSE": ["loud", "3"],
 }
 UNKNOWN = {"KEPFREE": "KEEP_FREE", "KEEPFREE": "KEEP_FREE", "KEEP_FREEE": "KEEP_FREE",
            "STAT": "STATS", "keep_free": "KEEP_FREE", "PYTON": "PYTHON", "DISABLED": "DISABLE",
-           "SCOP": "SCOPE", "VERBOS": "VERBOSE", "VERBOSITY": "VERBOSE"}
+           "SCOP": "SCOPE", "VERBOS": "VERBOSE", "VERBOSITY": "VERBOSE", "IDL": "IDLE"}
 
 
 def warnings(variables: dict[str, str]) -> list[str]:
