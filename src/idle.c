@@ -18,7 +18,6 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define PERIOD_NS (500 * NS_PER_MS) /* without a sign of life: idle */
 #define RETRY_NS (1000 * NS_PER_MS) /* after the system refused a thread */
-#define FORKED_NS (200 * NS_PER_MS) /* after a fork, for the next may be near */
 #define STOP_NS (100 * NS_PER_MS)   /* that a fork waits for the thread's end at most */
 #define STACK_BYTES ((size_t)64 * 1024)
 
@@ -45,6 +44,8 @@ static void *watch(void *argument)
 
 	while (!pa_load_acquire(&idle.quit)) { /* pairs with pa_idle_stop */
 		pa_os_futex_wait(&idle.quit, 0, PERIOD_NS);
+		if (!pa_reserve_is_above(PA_RESERVE_FLOOR))
+			break;
 		uint64_t now = pa_load_relaxed(&pa_reserve.ticks);
 		if (now == seen && !pa_load_relaxed(&idle.quit)) {
 			give_back();
@@ -94,13 +95,11 @@ static void start(void)
 	int saved = errno;
 	uint32_t state = NONE;
 
-	if (pa_load_relaxed(&idle.state) == RUNNING && !reap_done())
+	if (!pa_reserve_is_above(PA_RESERVE_FLOOR) ||
+	    (pa_load_relaxed(&idle.state) == RUNNING && !reap_done()))
 		return;
-	if (pa_os_clock_ns() < pa_load_relaxed(&idle.retry_ns)) {
-		pa_store_relaxed(&pa_reserve.wants_watch, true);
-		return;
-	}
-	if (!pa_cas_acquire(&idle.state, &state, STARTING))
+	if (pa_os_clock_ns() < pa_load_relaxed(&idle.retry_ns) ||
+	    !pa_cas_acquire(&idle.state, &state, STARTING))
 		return;
 	pa_store_relaxed(&idle.quit, 0);
 	pa_store_relaxed(&idle.is_done, false);
@@ -138,12 +137,12 @@ void pa_idle_stop(void)
 		end.tv_sec++;
 	}
 	bool has_ended = pthread_timedjoin_np(idle.thread, NULL, &end) == 0;
-	pa_store_relaxed(&idle.retry_ns, pa_os_clock_ns() + FORKED_NS);
-	pa_store_relaxed(&pa_reserve.wants_watch, true);
+	pa_store_relaxed(&pa_reserve.wants_watch, true); /* the next slow path begins it again */
 	pa_store_release(&idle.state, has_ended ? NONE : RUNNING);
 }
 
 void pa_idle_after_fork_child(void)
 {
 	pa_store_relaxed(&idle.state, NONE);
+	pa_store_relaxed(&pa_reserve.wants_watch, true);
 }
