@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "capture.h"
+#include "large.h"
 #include "life.h"
 #include "lock.h"
 #include "malloc.h"
@@ -215,8 +216,13 @@ static void use_all(void)
 static void fork_while_locks_are_held(void)
 {
 	pthread_t thread;
+	struct pa_large_counts counts;
 
-	start_with("PYARENA_STATS=0");
+	start_with("PYARENA_KEEP_FREE=64M");
+	pa_free(pa_malloc(2000000), "free");
+	pa_large_count(&counts);
+	if (counts.cached_bytes == 0)
+		_exit(1);
 	for (uintptr_t rank = 0; rank < PA_LOCK_COUNT; rank++) {
 		pa_store_relaxed(&held, 0);
 		if (pthread_create(&thread, NULL, hold_for_ever, (void *)rank) != 0)
@@ -225,8 +231,13 @@ static void fork_while_locks_are_held(void)
 			usleep(1000);
 	}
 	pid_t child = fork();
-	if (child == 0)
+	if (child == 0) {
+		/* Of what a lost holder may have been changing, the cache is forgotten. */
+		pa_large_count(&counts);
+		if (counts.cached_bytes > 0)
+			_exit(2);
 		use_all();
+	}
 	expect_from_child(child);
 }
 
