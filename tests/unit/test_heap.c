@@ -192,6 +192,7 @@ static void test_every_class(void **state)
 		unsigned count = 3u * pa_classes[c].blocks + 1;
 		if (count > SHADOWS)
 			count = SHADOWS;
+		heap->classes[c].requests = PA_FINE_REQUESTS; /* no other class is to serve it */
 		for (unsigned i = 0; i < count; i++) {
 			unsigned char *p = pa_heap_pop(heap, c);
 			if (!p)
