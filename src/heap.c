@@ -336,6 +336,18 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 	return pool;
 }
 
+/* The class itself, once it has had its requests; else the coarse one in its place. */
+static unsigned class_to_serve(struct pa_heap *heap, unsigned class_index)
+{
+	struct pa_heap_class *class = &heap->classes[class_index];
+	unsigned coarse = pa_class_coarse(class_index);
+
+	if (coarse == class_index || class->requests == PA_FINE_REQUESTS)
+		return class_index;
+	class->requests++;
+	return coarse;
+}
+
 void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 {
 	bool was_busy = pa_heap_enter(heap);
@@ -343,6 +355,7 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 
 	if (pa_load_relaxed(&heap->remote_pools))
 		collect_remote(heap);
+	class_index = class_to_serve(heap, class_index);
 	pool = heap->current[class_index];
 	if (!pool->list)
 		pool = refill(heap, class_index);

@@ -51,7 +51,7 @@ struct pa_heap_class {
 	uint8_t requests; /* served by the coarse class; at PA_FINE_REQUESTS the class has its own pools */
 };
 
-/* Requests of a class above PA_TINY_MAX until it is worth a page of its own. */
+/* Requests of a class that a coarser one can serve, until it is worth a page of its own. */
 #define PA_FINE_REQUESTS 64
 
 struct pa_heap {
@@ -119,18 +119,6 @@ uint64_t pa_heap_adoptions_locked(void);
 void pa_heap_after_fork_child(struct pa_heap *own);
 
 void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index);
-
-/* The class that serves a request above PA_TINY_MAX and up to PA_SMALL_MAX. */
-PA_INLINE unsigned pa_heap_class_of_small(struct pa_heap *heap, size_t bytes)
-{
-	unsigned class_index = pa_class_of_small(bytes);
-	struct pa_heap_class *class = &heap->classes[class_index];
-
-	if (PA_LIKELY(class->requests == PA_FINE_REQUESTS))
-		return class_index;
-	class->requests++;
-	return pa_class_coarse(class_index);
-}
 
 /* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot. */
 void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes);

@@ -44,7 +44,7 @@ static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 	if (bytes <= PA_TINY_MAX)
 		return allocate_class(heap, pa_class_of_tiny(bytes));
 	if (bytes <= PA_SMALL_MAX)
-		return allocate_class(heap, pa_heap_class_of_small(heap, bytes));
+		return allocate_class(heap, pa_class_of_small(bytes));
 	if (bytes <= PA_MEDIUM_MAX)
 		return pa_heap_allocate_run(heap, bytes);
 	return pa_large_allocate(bytes, 1, is_zero);
@@ -136,10 +136,13 @@ static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const
 	return moved;
 }
 
-/* A block is kept while at least three quarters of it are used, as CPython does. */
+/*
+ * A tiny block is kept while at least three quarters of it are used, as CPython does.  In larger ones
+ * there is more to save: buffers that are cut to what was read into them.
+ */
 static bool is_good_fit(size_t had, size_t bytes)
 {
-	return bytes <= had && bytes >= had - had / 4;
+	return bytes <= had && bytes >= had - had / (had > PA_TINY_MAX ? 16 : 4);
 }
 
 static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t bytes,

@@ -7,8 +7,9 @@
  * fast path finds its class by one shift.  Above, each doubling has 32 classes (at most 3.1 % apart)
  * up to PA_SMALL_MAX.  Requests above that are page runs.
  *
- * So many classes waste little within blocks, but a page for each that is hardly used.  Therefore
- * every fourth is a coarse class, and a heap uses the other three only where it has many requests.
+ * So many classes waste little within blocks, but a page for each that is hardly used.  Therefore a
+ * heap begins with the coarse ones, every fourth from 512 bytes on.  The others get pools of their own
+ * once there are many requests for them.
  */
 #ifndef PA_SIZECLASS_H
 #define PA_SIZECLASS_H
@@ -50,9 +51,11 @@ PA_INLINE unsigned pa_class_of_small(size_t bytes)
 	return PA_TINY_CLASSES + (high - 9) * 32 + (unsigned)((bytes - 1) >> (high - 5) & 31);
 }
 
-/* The coarse class that serves a class above PA_TINY_MAX as well. */
+/* The class that serves requests of a class in its place while they are few.  Its alignment is no less. */
 PA_INLINE unsigned pa_class_coarse(unsigned class_index)
 {
+	if (class_index < PA_TINY_CLASSES)
+		return class_index;
 	return PA_TINY_CLASSES + ((class_index - PA_TINY_CLASSES) | 3);
 }
 
