@@ -118,6 +118,9 @@ uint64_t pa_heap_adoptions_locked(void);
  */
 void pa_heap_after_fork_child(struct pa_heap *own);
 
+/* Take back what others have freed; between pa_heap_enter and pa_heap_leave. */
+void pa_heap_collect_remote(struct pa_heap *heap);
+
 void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index);
 
 /* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot. */
@@ -176,19 +179,21 @@ PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
 {
 	bool was_busy = pa_load_relaxed(&heap->is_busy);
 
-	if (!was_busy && PA_UNLIKELY(pa_exchange_acquire(&heap->lock, true))) /* pairs with leave */
-		pa_heap_lock_slow(heap);
+	/* Busy first: a signal handler in between must not wait for the thread that it interrupted. */
 	pa_store_relaxed(&heap->is_busy, true);
 	atomic_signal_fence(memory_order_seq_cst);
+	if (!was_busy && PA_UNLIKELY(pa_exchange_acquire(&heap->lock, true))) /* pairs with leave */
+		pa_heap_lock_slow(heap);
 	return was_busy;
 }
 
 PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
 {
+	if (was_busy)
+		return;
+	pa_store_release(&heap->lock, false);
 	atomic_signal_fence(memory_order_seq_cst);
-	pa_store_relaxed(&heap->is_busy, was_busy);
-	if (!was_busy)
-		pa_store_release(&heap->lock, false);
+	pa_store_relaxed(&heap->is_busy, false);
 }
 
 /*

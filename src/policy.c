@@ -27,8 +27,11 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* What was purged and refaulted since the last tick, against the swing and the share of CPU time. */
-static void weigh(struct pa_policy *policy, const struct pa_policy_input *input)
+/*
+ * What was purged and refaulted since the last tick, against the swing and the share of CPU time; returns
+ * the refaults.
+ */
+static uint64_t weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	uint64_t purged = input->purged_units - policy->purged_units;
 	uint64_t refaults = input->refault_units - policy->refault_units;
@@ -41,6 +44,7 @@ static void weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 	policy->swing_units = pa_max(policy->swing_units, policy->outstanding_units);
 	policy->outstanding_units = less(policy->outstanding_units, refaults);
 	policy->evidence_units = less(policy->evidence_units + refaults, allowed);
+	return refaults;
 }
 
 static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input *input)
@@ -52,12 +56,11 @@ static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input
 		policy->cpu_ns = input->cpu_ns;
 		begin_interval(policy, input);
 	}
-	weigh(policy, input);
-
+	uint64_t refaults = weigh(policy, input);
 	uint64_t limit = policy->limit_units;
 	uint64_t swing = pa_max(policy->swing_units, PA_POLICY_SWING_MIN_UNITS);
 	policy->interval_low_units = pa_min(policy->interval_low_units, input->low_units);
-	if (policy->evidence_units >= PA_POLICY_EVIDENCE * swing) {
+	if (refaults > 0 && policy->evidence_units >= PA_POLICY_EVIDENCE * swing) {
 		limit += swing;
 		policy->evidence_units = 0;
 		policy->outstanding_units = 0;

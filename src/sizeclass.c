@@ -34,7 +34,8 @@ unsigned pa_class_of_aligned(size_t bytes, size_t align)
 {
 	unsigned class_index = pa_class_of(pa_round_up(pa_max(bytes, 1), align));
 
-	while (pa_classes[class_index].block_bytes & (align - 1))
-		class_index++;
+	PA_ASSERT(
+		(pa_classes[class_index].block_bytes & (align - 1)) == 0,
+		"every multiple of an alignment, up to the largest class, is in a class of multiples");
 	return class_index;
 }

@@ -43,7 +43,7 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, st
 		pa_heap_free_current(heap, pool);
 		return !is_last;
 	}
-	bool is_worth_it = is_all ? pa_pool_expect_dead(pool) > 0 : pool->dead_units > 0;
+	bool is_worth_it = is_all ? pool->list != NULL : pool->dead_units > 0;
 	uint16_t dead = is_worth_it ? pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
 	dead |= (uint16_t)(pa_units_get(arena->touched, first, pool->slots * (unsigned)PA_SLOT_UNITS) &
 			   pool->absent);
@@ -130,7 +130,8 @@ static bool add_pools(struct pa_heap *heap, struct pa_arena *arena, bool is_all,
 			continue;
 		}
 		unsigned next = slot + pool->slots;
-		bool can_hold_dead = pool->state != PA_POOL_RUN && pool->state != PA_POOL_FULL;
+		bool can_hold_dead =
+			pool->state != PA_POOL_RUN && (is_all || pool->state != PA_POOL_FULL);
 		if (can_hold_dead && !add_pool(heap, pool, is_all, give))
 			return false;
 		slot = next;

@@ -251,6 +251,17 @@ static void test_unused_reserve_is_let_go_by_halves(void **state)
 	assert_in_range(dirty, 0, PA_POLICY_FLOOR_UNITS);
 }
 
+/* Evidence fades as the swings do: a few that are over let nothing grow. */
+static void test_swings_that_are_over(void **state)
+{
+	(void)state;
+
+	swing(3, 50000, 100, 50);
+	pass(5000, BASE_UNITS);
+	assert_int_equal(growths, 0);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+}
+
 /* Only what was not touched through the interval goes: the rest is needed. */
 static void test_reserve_in_use_stays(void **state)
 {
@@ -521,6 +532,7 @@ int main(void)
 		point(test_swings_within_the_floor),
 		point(test_cheap_purging_is_no_evidence),
 		point(test_unused_reserve_is_let_go_by_halves),
+		point(test_swings_that_are_over),
 		point(test_reserve_in_use_stays),
 		point(test_floor),
 		point(test_cap),
