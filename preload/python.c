@@ -46,11 +46,12 @@ extern py_thread_state *PyGILState_GetThisThreadState(void) WEAK;
 extern const void *PyThreadState_GetInterpreter(py_thread_state *state) WEAK; /* 3.9 on */
 extern const void *PyInterpreterState_Main(void) WEAK;
 
-/* [const] after install */
+/* [const] after install, but for the last */
 static struct {
 	struct pa_heap *heap; /* of the main interpreter; the context of both domains */
 	py_thread_state *(*current_state)(void);
-	bool has_own_gils; /* 3.12 on */
+	bool has_own_gils;           /* 3.12 on */
+	struct pa_heap *replacement; /* [GIL] of a main heap that a fork left half changed */
 } python;
 
 /* --- which heap a caller that is not known at once may use --- */
@@ -66,13 +67,11 @@ static bool is_outside_of_life(const struct pa_heap *heap)
 /* A main heap that a fork left in the midst of a change is replaced for good. */
 static struct pa_heap *usable_main_heap(struct pa_heap *heap)
 {
-	static struct pa_heap *replacement;
-
 	if (PA_LIKELY(heap->state != PA_HEAP_QUARANTINED))
 		return heap;
-	if (!replacement || replacement->state == PA_HEAP_QUARANTINED)
-		replacement = pa_heap_acquire(PA_HEAP_INTERPRETER);
-	return replacement;
+	if (!python.replacement || python.replacement->state == PA_HEAP_QUARANTINED)
+		python.replacement = pa_heap_acquire(PA_HEAP_INTERPRETER);
+	return python.replacement;
 }
 
 static struct pa_heap *heap_by_thread(struct pa_heap *heap)
