@@ -7,9 +7,9 @@
  *
  * What has to be sure at each call is that the caller holds the GIL of the heap's interpreter.
  *   - CPython 3.7 to 3.11 has one GIL for all interpreters, and one current thread state.  The fast path
- *     compares the calling thread and that state with those that came last.  (The thread alone is not
- *     enough: one that has let go of the GIL may come again while the next is about to come.)  Only
- *     when they differ is CPython asked whether the caller holds the GIL.
+ *     compares the calling thread with the one that came last and, once a second thread has come, that
+ *     state as well: a thread that has let go of the GIL may come again while the next is about to
+ *     come.  Only when they differ is CPython asked whether the caller holds the GIL.
  *   - From 3.12 on, an interpreter may have a GIL of its own, and a thread may go from one to another.
  *     There the current thread state is thread-local, NULL without a GIL, and names its interpreter:
  *     the fast path compares that with the heap's.
@@ -74,6 +74,15 @@ static struct pa_heap *usable_main_heap(struct pa_heap *heap)
 	return python.replacement;
 }
 
+static void note_thread(struct pa_heap *heap)
+{
+	uintptr_t last = pa_load_relaxed(&heap->thread);
+
+	if (last != 0 && last != pa_thread_identity())
+		pa_store_relaxed(&heap->has_changed_hands, true);
+	pa_store_relaxed(&heap->thread, pa_thread_identity());
+}
+
 static struct pa_heap *heap_by_thread(struct pa_heap *heap)
 {
 	py_thread_state *state = python.current_state();
@@ -82,7 +91,7 @@ static struct pa_heap *heap_by_thread(struct pa_heap *heap)
 	if (!heap)
 		return NULL;
 	if (state ? state == PyGILState_GetThisThreadState() : is_outside_of_life(heap)) {
-		pa_store_relaxed(&heap->thread, pa_thread_identity());
+		note_thread(heap);
 		pa_store_relaxed(&heap->gil_state, state);
 		return heap;
 	}
@@ -162,7 +171,8 @@ static PA_COLD void free_slow(struct pa_heap *context, void *p)
 PA_INLINE bool owns_by_thread(const struct pa_heap *heap)
 {
 	return pa_load_relaxed(&heap->thread) == pa_thread_identity() &&
-	       PA_LIKELY(python.current_state() == pa_load_relaxed(&heap->gil_state));
+	       (!pa_load_relaxed(&heap->has_changed_hands) ||
+		PA_LIKELY(python.current_state() == pa_load_relaxed(&heap->gil_state)));
 }
 
 PA_INLINE bool owns_by_state(const struct pa_heap *heap)

@@ -497,9 +497,12 @@ static bool purge_first(struct pa_heap *heap)
 
 unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most)
 {
+	/* No more than there are: those that have dead units alone go round and round in the queue. */
+	uint64_t arenas = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;
 	unsigned n = 0;
 	bool is_there = true;
 
+	at_most = (unsigned)pa_min(at_most, arenas);
 	while (is_there && n < at_most && pa_reserve_is_above(goal)) {
 		if (pa_exchange_acquire(&heap->lock, true)) /* pairs with pa_heap_leave */
 			break;

@@ -74,6 +74,7 @@ struct pa_heap {
 	int64_t dirty_change;            /* [owner] not yet told to the reserve */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
+	_Atomic(bool) has_changed_hands; /* another thread than the first has come, see python.c */
 	_Atomic(uintptr_t) thread;       /* whose heap it is: see malloc.c and python.c */
 	const void *interpreter;         /* [lock: life] CPython's, of an interpreter heap */
 	struct pa_heap *next;            /* [lock: life] of all heaps, in order of id */
@@ -240,19 +241,32 @@ PA_INLINE bool pa_heap_is_absent(const struct pa_pool *pool, uint32_t offset)
 	return (uint32_t)pool->absent >> (offset >> PA_UNIT_SHIFT) & 1;
 }
 
-/* Free a block of the heap's own; false if it is not that simple: pa_heap_free_slow finds out. */
-PA_INLINE bool pa_heap_free(struct pa_heap *heap, void *p)
+/*
+ * The pool of a live block of the heap's own; NULL if it is not that simple: another owner's, a large
+ * object, or misuse.
+ */
+PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const void *p)
 {
 	if (PA_UNLIKELY(!pa_pagemap_has(p)))
-		return false;
+		return NULL;
 	uint32_t offset;
 	struct pa_pool *pool = pa_heap_pool_at(p, &offset);
-	struct pa_block *block = p;
 
 	if (PA_UNLIKELY(pa_load_relaxed(&pool->owner) != heap->id) ||
 	    PA_UNLIKELY(!pa_class_is_block_start(pool->reciprocal, offset)) ||
 	    PA_UNLIKELY(pa_heap_is_absent(pool, offset)) ||
-	    PA_UNLIKELY(block->key == pa_pool_key(pool)))
+	    PA_UNLIKELY(((const struct pa_block *)p)->key == pa_pool_key(pool)))
+		return NULL;
+	return pool;
+}
+
+/* Free a block of the heap's own; false if it is not: pa_heap_free_slow finds out. */
+PA_INLINE bool pa_heap_free(struct pa_heap *heap, void *p)
+{
+	struct pa_pool *pool = pa_heap_own_pool(heap, p);
+	struct pa_block *block = p;
+
+	if (PA_UNLIKELY(!pool))
 		return false;
 	block->next = pool->list;
 	block->key = pa_pool_key(pool);

@@ -76,7 +76,7 @@ void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
 	return allocate(heap, bytes, &is_zero);
 }
 
-void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
+void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes)
 {
 	bool is_zero;
 	void *p = allocate(heap, bytes, &is_zero);
@@ -157,8 +157,10 @@ static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t 
 
 void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function)
 {
-	struct pa_pool *pool = pa_heap_find(p, function);
+	struct pa_pool *pool = pa_heap_own_pool(heap, p);
 
+	if (!pool)
+		pool = pa_heap_find(p, function);
 	if (!pool) {
 		size_t had = pa_large_bytes(p);
 		if (had == 0)

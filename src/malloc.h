@@ -12,11 +12,13 @@
 
 #include "heap.h"
 
+#include <string.h>
+
 /* [owner: thread] never NULL: pa_no_heap before the thread's first request and after its last one. */
 extern __thread struct pa_heap *pa_thread_heap __attribute__((tls_model("initial-exec")));
 
 void *pa_allocate_slow(struct pa_heap *heap, size_t bytes);
-void *pa_allocate_zero(struct pa_heap *heap, size_t bytes);
+void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes);
 void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function);
 
 PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
@@ -27,6 +29,16 @@ PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
 			return block;
 	}
 	return pa_allocate_slow(heap, bytes);
+}
+
+PA_INLINE void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
+{
+	if (PA_LIKELY(bytes <= PA_TINY_MAX)) {
+		void *block = pa_heap_pop(heap, pa_class_of_tiny(bytes));
+		if (PA_LIKELY(block != NULL))
+			return memset(block, 0, bytes);
+	}
+	return pa_allocate_zero_slow(heap, bytes);
 }
 
 /* The fast path of malloc: NULL if pa_malloc has to be called. */
