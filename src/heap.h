@@ -260,19 +260,24 @@ PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const voi
 	return pool;
 }
 
-/* Free a block of the heap's own; false if it is not: pa_heap_free_slow finds out. */
-PA_INLINE bool pa_heap_free(struct pa_heap *heap, void *p)
+/* Put a block of the heap's own back on its pool's list. */
+PA_INLINE void pa_heap_put(struct pa_heap *heap, struct pa_pool *pool, struct pa_block *block)
 {
-	struct pa_pool *pool = pa_heap_own_pool(heap, p);
-	struct pa_block *block = p;
-
-	if (PA_UNLIKELY(!pool))
-		return false;
 	block->next = pool->list;
 	block->key = pa_pool_key(pool);
 	pool->list = block;
 	if (PA_UNLIKELY(--pool->used <= pool->watermark))
 		pa_heap_settle(heap, pool);
+}
+
+/* Free a block of the heap's own; false if it is not: pa_heap_free_slow finds out. */
+PA_INLINE bool pa_heap_free(struct pa_heap *heap, void *p)
+{
+	struct pa_pool *pool = pa_heap_own_pool(heap, p);
+
+	if (PA_UNLIKELY(!pool))
+		return false;
+	pa_heap_put(heap, pool, p);
 	return true;
 }
 

@@ -121,6 +121,14 @@ static size_t pool_bytes(const struct pa_pool *pool)
 }
 
 /* Shrinking never fails: without memory for a smaller block, the old one stays. */
+static PA_COLD void *keep_if_smaller(void *p, size_t had, size_t bytes, int saved)
+{
+	if (bytes > had)
+		return NULL;
+	errno = saved;
+	return p;
+}
+
 static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const char *function)
 {
 	int saved = errno;
@@ -129,11 +137,9 @@ static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const
 	if (moved) {
 		memcpy(moved, p, pa_min(had, bytes));
 		release(heap, p, function);
-	} else if (bytes <= had) {
-		errno = saved;
-		return p;
+		return moved;
 	}
-	return moved;
+	return keep_if_smaller(p, had, bytes, saved);
 }
 
 /*
@@ -155,32 +161,44 @@ static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t 
 	return move(heap, p, had, bytes, function);
 }
 
-void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function)
+/* A block of another owner, a run or a large object. */
+static PA_COLD void *reallocate_slow(struct pa_heap *heap, void *p, size_t bytes, const char *function)
 {
-	struct pa_pool *pool = pa_heap_own_pool(heap, p);
+	struct pa_pool *pool = pa_heap_find(p, function);
 
-	if (!pool)
-		pool = pa_heap_find(p, function);
 	if (!pool) {
 		size_t had = pa_large_bytes(p);
 		if (had == 0)
 			pa_fatal(PA_FATAL_FOREIGN, function, p);
 		return reallocate_large(heap, p, had, bytes, function);
 	}
+	bool is_own_run =
+		pool->class_index == PA_CLASS_RUN && pa_load_relaxed(&pool->owner) == heap->id;
 	size_t had = pool_bytes(pool);
-	if (pool->class_index != PA_CLASS_RUN) {
-		if (is_good_fit(had, bytes) ||
-		    (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
-			return p;
-		return move(heap, p, had, bytes, function);
-	}
-	bool is_own = pa_load_relaxed(&pool->owner) == heap->id;
-	if (bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX && is_own &&
+	if (is_own_run && bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX &&
 	    pa_heap_resize_run(heap, pool, bytes))
 		return p;
-	if (is_good_fit(had, bytes))
+	return is_good_fit(had, bytes) ? p : move(heap, p, had, bytes, function);
+}
+
+void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function)
+{
+	struct pa_pool *pool = pa_heap_own_pool(heap, p);
+
+	if (PA_UNLIKELY(!pool) || PA_UNLIKELY(pool->class_index == PA_CLASS_RUN))
+		return reallocate_slow(heap, p, bytes, function);
+	size_t had = pa_classes[pool->class_index].block_bytes;
+	if (is_good_fit(had, bytes) ||
+	    (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
 		return p;
-	return move(heap, p, had, bytes, function);
+	int saved = errno;
+	void *moved = pa_allocate(heap, bytes);
+	if (PA_LIKELY(moved != NULL)) {
+		memcpy(moved, p, pa_min(had, bytes));
+		pa_heap_put(heap, pool, p);
+		return moved;
+	}
+	return keep_if_smaller(p, had, bytes, saved);
 }
 
 /* --- on the calling thread's heap --- */
