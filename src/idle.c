@@ -13,8 +13,8 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <time.h>
 
+#define NS_PER_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 #define PERIOD_NS (500 * NS_PER_MS) /* without a sign of life: idle */
 #define RETRY_NS (1000 * NS_PER_MS) /* after the system refused a thread */
@@ -124,19 +124,15 @@ void pa_idle_enable(void)
 void pa_idle_stop(void)
 {
 	uint32_t state = RUNNING;
-	struct timespec end;
 
 	if (!pa_cas_acquire(&idle.state, &state, STOPPING))
 		return;
 	pa_store_release(&idle.quit, 1);
 	pa_os_futex_wake(&idle.quit, 1);
-	clock_gettime(CLOCK_REALTIME, &end);
-	end.tv_nsec += (long)STOP_NS;
-	if (end.tv_nsec >= 1000000000) {
-		end.tv_nsec -= 1000000000;
-		end.tv_sec++;
-	}
-	bool has_ended = pthread_timedjoin_np(idle.thread, NULL, &end) == 0;
+	uint64_t end_ns = pa_os_clock_ns() + STOP_NS;
+	struct timespec end = { .tv_sec = (time_t)(end_ns / NS_PER_S),
+				.tv_nsec = (long)(end_ns % NS_PER_S) };
+	bool has_ended = pthread_clockjoin_np(idle.thread, NULL, CLOCK_MONOTONIC, &end) == 0;
 	pa_store_relaxed(&pa_reserve.wants_watch, true); /* the next slow path begins it again */
 	pa_store_release(&idle.state, has_ended ? NONE : RUNNING);
 }
