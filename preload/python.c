@@ -160,10 +160,12 @@ static PA_COLD void free_slow(struct pa_heap *context, void *p)
 
 	if (!p)
 		return;
-	if (!heap)
+	if (!heap) {
 		pa_free(p, "PyMem_Free");
-	else if (!pa_heap_free(heap, p))
+	} else if (!pa_heap_free(heap, p)) {
 		pa_heap_free_slow(heap, p, "PyMem_Free");
+		pa_reserve_watch(); /* a large one: much of the reserve */
+	}
 }
 
 /* --- what CPython calls, in two forms that differ in how the owner is known --- */

@@ -140,5 +140,5 @@ void pa_idle_stop(void)
 void pa_idle_after_fork_child(void)
 {
 	pa_store_relaxed(&idle.state, NONE);
-	pa_store_relaxed(&pa_reserve.wants_watch, true);
+	pa_store_relaxed(&pa_reserve.wants_watch, false); /* a child that does something will tell */
 }

@@ -57,6 +57,8 @@ void pa_reserve_add_dirty(int64_t units)
 
 	if (dirty < pa_load_relaxed(&pa_reserve.low_units))
 		pa_store_relaxed(&pa_reserve.low_units, dirty);
+	if (units > 0 && dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units))
+		pa_store_relaxed(&pa_reserve.wants_watch, true);
 }
 
 void pa_reserve_tick(void)
@@ -80,8 +82,6 @@ void pa_reserve_tick(void)
 	};
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
-	pa_store_relaxed(&pa_reserve.wants_watch,
-			 dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units));
 	pa_store_relaxed(&pa_reserve.limit_units, pa_policy_tick(&tuner.policy, &input));
 	tuner_leave();
 }
