@@ -189,7 +189,7 @@ def test_start_up(python: Python) -> None:
     """An interpreter that has done nothing: at most half a megabyte more than stock."""
     code = "print(json.dumps({'rss': rss()}))"
     ours, stock = (statistics.median(measure(python, code, preload=preload)["rss"]
-                                     for _ in range(5)) for preload in (True, False))
+                                     for _ in range(15)) for preload in (True, False))
     assert ours <= stock + 512 * 1024, (ours, stock)
 
 
