@@ -393,28 +393,6 @@ EXPORT struct pa_mallinfo mallinfo(void)
 	};
 }
 
-#define HEAPS_SHOWN 16u
-
-static void report(void (*format)(const struct pa_report *, const struct pa_report_sink *),
-		   void (*write)(void *, const char *, size_t), void *context)
-{
-	struct pa_snapshot snapshot;
-	struct pyarena_heap_stats heaps[HEAPS_SHOWN];
-
-	pa_stats_take(&snapshot);
-	struct pa_report report = {
-		.version = PA_VERSION,
-		.process_id = pa_os_process_id(),
-		.stats = &snapshot.stats,
-		.classes = snapshot.classes,
-		.class_count = sizeof snapshot.classes / sizeof snapshot.classes[0],
-		.heaps = heaps,
-		.heap_count = pa_min(pa_stats_heaps(heaps, HEAPS_SHOWN), HEAPS_SHOWN),
-		.options = pa_options(),
-	};
-	format(&report, &(struct pa_report_sink){ .write = write, .context = context });
-}
-
 static void write_to_stream(void *stream, const char *text, size_t bytes)
 {
 	fwrite(text, 1, bytes, stream);
@@ -435,7 +413,7 @@ EXPORT int malloc_info(int options, FILE *stream)
 	}
 	if (options != 0)
 		return EINVAL;
-	report(pa_report_xml, write_to_stream, stream);
+	pa_life_format(pa_report_xml, write_to_stream, stream);
 	return 0;
 }
 
@@ -448,7 +426,7 @@ EXPORT void malloc_stats(void)
 			function();
 		return;
 	}
-	report(pa_report_text, write_to_stderr, NULL);
+	pa_life_format(pa_report_text, write_to_stderr, NULL);
 }
 
 /* --- pyarena.h --- */

@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <sys/auxv.h>
 
-#define REPORT_HEAPS_MAX 64u
+#define REPORT_HEAPS_MAX 32u
 #define STDERR_FD 2
 
 /* [const] after the start */
@@ -129,6 +129,26 @@ static void write_to_fd(void *context, const char *text, size_t bytes)
 	pa_os_write(*(const int *)context, text, bytes);
 }
 
+void pa_life_format(void (*format)(const struct pa_report *, const struct pa_report_sink *),
+		    void (*write)(void *, const char *, size_t), void *context)
+{
+	struct pa_snapshot snapshot;
+	struct pyarena_heap_stats heaps[REPORT_HEAPS_MAX];
+
+	pa_stats_take(&snapshot);
+	struct pa_report report = {
+		.version = PA_VERSION,
+		.process_id = pa_os_process_id(),
+		.stats = &snapshot.stats,
+		.classes = snapshot.classes,
+		.class_count = sizeof snapshot.classes / sizeof snapshot.classes[0],
+		.heaps = heaps,
+		.heap_count = pa_min(pa_stats_heaps(heaps, REPORT_HEAPS_MAX), REPORT_HEAPS_MAX),
+		.options = pa_options(),
+	};
+	format(&report, &(struct pa_report_sink){ .write = write, .context = context });
+}
+
 static int open_report(const struct pa_stats_option *option)
 {
 	char path[PA_STATS_FILE_MAX + 64];
@@ -144,9 +164,6 @@ static int open_report(const struct pa_stats_option *option)
 void pa_life_report(void)
 {
 	const struct pa_stats_option *option = &pa_options()->stats;
-	static struct pa_snapshot
-		snapshot; /* too large for the stack of any thread; guarded by the flag */
-	static struct pyarena_heap_stats heaps[REPORT_HEAPS_MAX];
 	static _Atomic(bool) is_reported;
 
 	if (life.stands_aside || option->format == PA_STATS_NONE || atomic_exchange(&is_reported, true))
@@ -154,22 +171,8 @@ void pa_life_report(void)
 	int fd = open_report(option);
 	if (fd < 0)
 		return;
-	pa_stats_take(&snapshot);
-	struct pa_report report = {
-		.version = PA_VERSION,
-		.process_id = pa_os_process_id(),
-		.stats = &snapshot.stats,
-		.classes = snapshot.classes,
-		.class_count = sizeof snapshot.classes / sizeof snapshot.classes[0],
-		.heaps = heaps,
-		.heap_count = pa_min(pa_stats_heaps(heaps, REPORT_HEAPS_MAX), REPORT_HEAPS_MAX),
-		.options = pa_options(),
-	};
-	struct pa_report_sink sink = { .write = write_to_fd, .context = &fd };
-	if (option->format == PA_STATS_JSON)
-		pa_report_json(&report, &sink);
-	else
-		pa_report_text(&report, &sink);
+	pa_life_format(option->format == PA_STATS_JSON ? pa_report_json : pa_report_text, write_to_fd,
+		       &fd);
 	if (fd != STDERR_FD)
 		pa_os_close(fd);
 }

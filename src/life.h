@@ -5,7 +5,7 @@
 #ifndef PA_LIFE_H
 #define PA_LIFE_H
 
-#include "base.h"
+#include "report.h"
 
 #define PA_VERSION PACKAGE_VERSION /* from configure.ac */
 
@@ -15,6 +15,10 @@
  * their defaults until pa_life_start is called again with one.
  */
 void pa_life_start(char *const *environment);
+
+/* Take a snapshot and write it by one of report.h's formats, piece by piece. */
+void pa_life_format(void (*format)(const struct pa_report *, const struct pa_report_sink *),
+		    void (*write)(void *, const char *, size_t), void *context);
 
 /* Write the report that PYARENA_STATS asks for. */
 void pa_life_report(void);
