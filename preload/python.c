@@ -59,7 +59,7 @@ static struct {
 /* Before and after CPython's life nobody holds a GIL; one thread is there then. */
 static bool is_outside_of_life(const struct pa_heap *heap)
 {
-	uintptr_t thread = pa_load_relaxed(&heap->thread);
+	uintptr_t thread = pa_load_relaxed(&heap->last_thread);
 
 	return !Py_IsInitialized() && (thread == 0 || thread == pa_thread_identity());
 }
@@ -76,11 +76,12 @@ static struct pa_heap *usable_main_heap(struct pa_heap *heap)
 
 static void note_thread(struct pa_heap *heap)
 {
-	uintptr_t last = pa_load_relaxed(&heap->thread);
+	uintptr_t last = pa_load_relaxed(&heap->last_thread);
 
-	if (last != 0 && last != pa_thread_identity())
-		pa_store_relaxed(&heap->has_changed_hands, true);
-	pa_store_relaxed(&heap->thread, pa_thread_identity());
+	if (last == pa_thread_identity())
+		return;
+	pa_store_relaxed(&heap->thread, last == 0 ? pa_thread_identity() : 0);
+	pa_store_relaxed(&heap->last_thread, pa_thread_identity());
 }
 
 static struct pa_heap *heap_by_thread(struct pa_heap *heap)
@@ -110,7 +111,7 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 		heap = usable_main_heap(heap);
 		if (!heap || !is_outside_of_life(heap))
 			return NULL;
-		pa_store_relaxed(&heap->thread, pa_thread_identity());
+		pa_store_relaxed(&heap->last_thread, pa_thread_identity());
 		return heap;
 	}
 	const void *interpreter = PyThreadState_GetInterpreter(state);
@@ -132,21 +133,22 @@ static struct pa_heap *heap_of_caller(struct pa_heap *heap)
 	return python.has_own_gils ? heap_by_state(heap) : heap_by_thread(heap);
 }
 
-static PA_COLD void *allocate_slow(struct pa_heap *context, size_t bytes)
+static PA_COLD void *malloc_slow(void *context, size_t bytes)
 {
 	struct pa_heap *heap = heap_of_caller(context);
 
 	return heap ? pa_allocate(heap, bytes) : pa_malloc(bytes);
 }
 
-static PA_COLD void *allocate_zero_slow(struct pa_heap *context, size_t bytes)
+static PA_COLD void *calloc_slow(void *context, size_t count, size_t each)
 {
 	struct pa_heap *heap = heap_of_caller(context);
+	size_t bytes = count * each; /* the callers have seen that it fits */
 
 	return heap ? pa_allocate_zero(heap, bytes) : pa_calloc(bytes);
 }
 
-static PA_COLD void *reallocate_slow(struct pa_heap *context, void *p, size_t bytes)
+static PA_COLD void *realloc_slow(void *context, void *p, size_t bytes)
 {
 	struct pa_heap *heap = heap_of_caller(context);
 
@@ -154,7 +156,7 @@ static PA_COLD void *reallocate_slow(struct pa_heap *context, void *p, size_t by
 		    : pa_realloc(p, bytes, "PyMem_Realloc");
 }
 
-static PA_COLD void free_slow(struct pa_heap *context, void *p)
+static PA_COLD void free_slow(void *context, void *p)
 {
 	struct pa_heap *heap = heap_of_caller(context);
 
@@ -168,58 +170,62 @@ static PA_COLD void free_slow(struct pa_heap *context, void *p)
 	}
 }
 
-/* --- what CPython calls, in two forms that differ in how the owner is known --- */
+/* --- what CPython calls, in forms that differ in how the owner is known --- */
 
+/* As long as one thread alone has come. */
 PA_INLINE bool owns_by_thread(const struct pa_heap *heap)
 {
-	return pa_load_relaxed(&heap->thread) == pa_thread_identity() &&
-	       (!pa_load_relaxed(&heap->has_changed_hands) ||
-		PA_LIKELY(python.current_state() == pa_load_relaxed(&heap->gil_state)));
+	return PA_LIKELY(pa_load_relaxed(&heap->thread) == pa_thread_identity());
+}
+
+/* Once others have come: heap->thread names none then. */
+PA_INLINE bool owns_by_turns(const struct pa_heap *heap)
+{
+	return PA_LIKELY(pa_load_relaxed(&heap->last_thread) == pa_thread_identity()) &&
+	       PA_LIKELY(python.current_state() == pa_load_relaxed(&heap->gil_state));
 }
 
 PA_INLINE bool owns_by_state(const struct pa_heap *heap)
 {
 	py_thread_state *state = python.current_state();
 
-	return PA_LIKELY(state != NULL) && state->interpreter == heap->interpreter;
+	return PA_LIKELY(state != NULL) && PA_LIKELY(state->interpreter == heap->interpreter);
 }
 
-#define ALLOCATOR(how) \
-	static void *malloc_##how(void *context, size_t bytes) \
+/*
+ * Who does not own the heap this way may do so the next.  That is a jump at the end, never a call in
+ * between: so the first way needs no stack frame.  Inlined, the next would need one.
+ */
+#define ALLOCATOR(how, next) \
+	static PA_NOINLINE void *malloc_##how(void *context, size_t bytes) \
 	{ \
-		struct pa_heap *heap = context; \
-		if (PA_LIKELY(owns_##how(heap))) \
-			return pa_allocate(heap, bytes); \
-		return allocate_slow(heap, bytes); \
+		return owns_##how(context) ? pa_allocate(context, bytes) \
+					   : malloc_##next(context, bytes); \
 	} \
-	static void *calloc_##how(void *context, size_t count, size_t each) \
+	static PA_NOINLINE void *calloc_##how(void *context, size_t count, size_t each) \
 	{ \
-		struct pa_heap *heap = context; \
 		size_t bytes; \
 		if (__builtin_mul_overflow(count, each, &bytes)) \
 			return NULL; \
-		if (PA_LIKELY(owns_##how(heap))) \
-			return pa_allocate_zero(heap, bytes); \
-		return allocate_zero_slow(heap, bytes); \
+		return owns_##how(context) ? pa_allocate_zero(context, bytes) \
+					   : calloc_##next(context, count, each); \
 	} \
-	static void *realloc_##how(void *context, void *p, size_t bytes) \
+	static PA_NOINLINE void *realloc_##how(void *context, void *p, size_t bytes) \
 	{ \
-		struct pa_heap *heap = context; \
 		if (!p) \
 			return malloc_##how(context, bytes); \
-		if (PA_LIKELY(owns_##how(heap))) \
-			return pa_reallocate(heap, p, bytes, "PyMem_Realloc"); \
-		return reallocate_slow(heap, p, bytes); \
+		return owns_##how(context) ? pa_reallocate(context, p, bytes, "PyMem_Realloc") \
+					   : realloc_##next(context, p, bytes); \
 	} \
-	static void free_##how(void *context, void *p) \
+	static PA_NOINLINE void free_##how(void *context, void *p) \
 	{ \
-		struct pa_heap *heap = context; \
-		if (PA_UNLIKELY(!owns_##how(heap)) || PA_UNLIKELY(!pa_heap_free(heap, p))) \
-			free_slow(heap, p); \
+		if (!owns_##how(context) || PA_UNLIKELY(!pa_heap_free(context, p))) \
+			free_##next(context, p); \
 	}
 
-ALLOCATOR(by_thread)
-ALLOCATOR(by_state)
+ALLOCATOR(by_turns, slow)
+ALLOCATOR(by_thread, by_turns)
+ALLOCATOR(by_state, slow)
 
 #define FUNCTIONS(how, heap) \
 	{ \

@@ -8,6 +8,20 @@
 
 #define WORD_BITS 64u
 
+static uint16_t place_of_record(unsigned slot)
+{
+	return (uint16_t)offsetof(struct pa_arena, pools[slot]);
+}
+
+static void free_record(struct pa_arena *arena, unsigned slot)
+{
+	struct pa_pool *pool = &arena->pools[slot];
+
+	pa_store_relaxed(&pool->owner, 0);
+	pool->first = place_of_record(slot);
+	pool->state = PA_POOL_FREE;
+}
+
 void pa_arena_init(struct pa_arena *arena, struct pa_heap *heap)
 {
 	uint32_t registry_index = arena->registry_index;
@@ -17,6 +31,8 @@ void pa_arena_init(struct pa_arena *arena, struct pa_heap *heap)
 	arena->free_slots = PA_ARENA_ALL_FREE;
 	arena->registry_index = registry_index;
 	pa_units_set(arena->touched, 0, pa_bit_range(0, PA_SLOT_UNITS)); /* the header stays */
+	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST; slot++)
+		free_record(arena, slot);
 }
 
 uint64_t pa_units_get(const uint64_t *bitmap, unsigned first, unsigned count)
@@ -119,14 +135,16 @@ void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count)
 	uint64_t slots = pa_bit_range(first, count);
 
 	PA_ASSERT(!(arena->free_slots & slots), "A1: a slot becomes free once");
-	for (unsigned slot = first; slot < first + count; slot++) {
-		struct pa_pool *pool = &arena->pools[slot];
-		pa_store_relaxed(&pool->owner, 0);
-		pool->back = 0;
-		pool->state = PA_POOL_FREE;
-	}
+	for (unsigned slot = first; slot < first + count; slot++)
+		free_record(arena, slot);
 	arena->free_slots |= slots;
 	arena->dirty_units += (uint16_t)touched_units(arena, first, count);
+}
+
+void pa_arena_extend(struct pa_arena *arena, unsigned first, unsigned from, unsigned to)
+{
+	for (unsigned slot = first + from; slot < first + to; slot++)
+		arena->pools[slot].first = place_of_record(first);
 }
 
 unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count)
@@ -169,17 +187,18 @@ void pa_arena_check(struct pa_arena *arena)
 			slot++;
 			continue;
 		}
-		PA_ASSERT(pool->slots > 0 && pool->back == 0, "a pool begins where another ended");
+		PA_ASSERT(pa_pool_slots(pool) > 0 && pool->first == place_of_record(slot),
+			  "a pool begins where another ended");
 		if (pool->state != PA_POOL_RUN) {
 			uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
 			uint64_t touched = pa_units_get(arena->touched, pa_arena_first_unit(slot),
-							pool->slots * (unsigned)PA_SLOT_UNITS);
+							pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS);
 			PA_ASSERT((present & ~touched) == 0, "present units are touched");
 			(void)present, (void)touched;
 			pa_pool_check(pool, pa_arena_slot_start(arena, slot));
 		}
 		dead += pool->dead_units;
-		slot += pool->slots;
+		slot += pa_pool_slots(pool);
 	}
 	PA_ASSERT(pa_arena_count_dirty(arena) == arena->dirty_units,
 		  "A3: dirty_units counts the touched units of free slots");

@@ -24,12 +24,12 @@ struct pa_heap;
 #define PA_UNIT_WORDS (PA_ARENA_UNITS / 64)
 
 struct pa_arena {
+	struct pa_arena *previous; /* [owner] arenas with as many free slots; or the manager's cache */
+	struct pa_arena *next;
 	struct pa_heap *heap;            /* [lock: manager] constant while a heap owns the arena */
 	uint64_t free_slots;             /* [owner] A1 */
 	uint64_t touched[PA_UNIT_WORDS]; /* [owner] A2 */
 	uint64_t purged[PA_UNIT_WORDS];  /* [owner] A2 */
-	struct pa_arena *previous; /* [owner] arenas with as many free slots; or the manager's cache */
-	struct pa_arena *next;
 	struct pa_arena *queue_previous; /* [owner] arenas that wait for a sweep */
 	struct pa_arena *queue_next;
 	uint32_t purged_at_ms;    /* [owner] when a part of it was purged last */
@@ -40,18 +40,31 @@ struct pa_arena {
 	uint8_t turns;            /* [owner] in which it had nothing but dead units to give */
 	uint16_t turn_dead_units; /* [owner] how many, at the last turn */
 	/*
-	 * That of slot 0 stays zero.  The last two are only read, for addresses where no block can be: they
-	 * lie behind the header's page, in memory that is never written, and so have owner 0 as well.
+	 * Slots 0, 62 and 63 hold no block.  Their records are only read, for addresses where no block can
+	 * be.  They stay zero, the last two because they lie behind the header's page, in memory that is
+	 * never written.  So their pool's first record is at 0, which is the arena itself.
 	 */
 	struct pa_pool pools[PA_ARENA_SLOTS];
 };
 
 _Static_assert(offsetof(struct pa_arena, pools[PA_ARENA_LAST + 1]) <= PA_UNIT_BYTES,
 	       "the header is one page");
+_Static_assert(
+	offsetof(struct pa_arena, heap) + 4 == offsetof(struct pa_pool, owner),
+	"an arena looked at as a pool has the high half of an address as owner, which is no tag");
 
 PA_INLINE struct pa_arena *pa_arena_of(const void *p)
 {
 	return (struct pa_arena *)((uintptr_t)p & ~(PA_ARENA_BYTES - 1));
+}
+
+/* The record of the pool that an address of an arena is in. */
+PA_INLINE struct pa_pool *pa_arena_pool_at(const void *p)
+{
+	struct pa_arena *arena = pa_arena_of(p);
+	unsigned slot = (uintptr_t)p >> PA_SLOT_SHIFT & (PA_ARENA_SLOTS - 1);
+
+	return (struct pa_pool *)((char *)arena + arena->pools[slot].first);
 }
 
 PA_INLINE unsigned pa_arena_slot(const struct pa_pool *pool)
@@ -96,6 +109,9 @@ unsigned pa_arena_find(const struct pa_arena *arena, unsigned count);
 /* Take count free slots from first on out of the free ones; or put them back, their records cleared. */
 void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count);
 void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count);
+
+/* Slots from first + from on, up to first + to, belong to the pool that begins at first. */
+void pa_arena_extend(struct pa_arena *arena, unsigned first, unsigned from, unsigned to);
 
 /* What A3 says that dirty_units is, counted. */
 unsigned pa_arena_count_dirty(const struct pa_arena *arena);

@@ -14,6 +14,7 @@
 #define PA_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PA_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PA_COLD __attribute__((cold, noinline))
+#define PA_NOINLINE __attribute__((noinline))
 #define PA_INLINE static inline __attribute__((always_inline))
 #define PA_CACHE_LINE 64
 

@@ -21,7 +21,6 @@ struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
 struct pa_heap pa_no_heap = {
 	.current = { [0 ... PA_CLASSES - 1] = &pa_no_pool },
-	.id = UINT32_MAX, /* owns nothing, not even free slots */
 	.state = PA_HEAP_OWNED,
 };
 
@@ -87,7 +86,7 @@ static unsigned fullness(const struct pa_pool *pool)
 
 static unsigned units_of_pool(const struct pa_pool *pool)
 {
-	return pool->slots * (unsigned)PA_SLOT_UNITS;
+	return pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS;
 }
 
 /* Resident units of a pool that hold nothing: touched and absent. */
@@ -141,7 +140,7 @@ void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool)
 
 	pool_unlink(heap, pool);
 	pa_heap_set_dead_units(heap, pool, 0);
-	pa_placement_release(heap, arena, pa_arena_slot(pool), pool->slots);
+	pa_placement_release(heap, arena, pa_arena_slot(pool), pa_pool_slots(pool));
 }
 
 void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool)
@@ -241,11 +240,8 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 		return NULL;
 	pa_placement_take(heap, arena, first, slots);
 	struct pa_pool *pool = &arena->pools[first];
-	pa_pool_init(pool, class_index, heap->id, heap->serial++);
-	for (unsigned i = 1; i < slots; i++) {
-		arena->pools[first + i].back = (uint8_t)i;
-		pa_store_relaxed(&arena->pools[first + i].owner, heap->id);
-	}
+	pa_pool_init(pool, pa_arena_slot_start(arena, first), class_index, pa_heap_tag(heap));
+	pa_arena_extend(arena, first, 1, slots);
 	return pool;
 }
 
@@ -370,22 +366,32 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 
 /* --- frees that are not the owner's --- */
 
-struct pa_pool *pa_heap_find(const void *p, const char *function)
+/*
+ * A block that has the key has been freed.  The owner makes sure, for it can: a program that copies what
+ * it never wrote may have put the key there.
+ */
+static bool is_freed(const struct pa_heap *heap, const struct pa_pool *pool,
+		     const struct pa_block *block)
+{
+	return block->key == pa_pool_key(pool) &&
+	       (pa_load_relaxed(&pool->owner) != pa_heap_tag(heap) || pa_pool_has_freed(pool, block));
+}
+
+struct pa_pool *pa_heap_find(const struct pa_heap *heap, const void *p, const char *function)
 {
 	if (!pa_pagemap_has(p))
 		return NULL;
-	uint32_t offset;
-	struct pa_pool *pool = pa_heap_pool_at(p, &offset);
-	unsigned slot = (unsigned)((uintptr_t)p >> PA_SLOT_SHIFT & (PA_ARENA_SLOTS - 1));
-	if (slot < PA_ARENA_FIRST || slot > PA_ARENA_LAST)
-		pa_fatal(PA_FATAL_FOREIGN, function, p);
+	struct pa_pool *pool = pa_arena_pool_at(p);
+	uint32_t offset = pa_pool_offset(pool, p);
+	if ((void *)pool == pa_arena_of(p))
+		pa_fatal(PA_FATAL_FOREIGN, function, p); /* in no slot that is used */
 	if (pa_load_relaxed(&pool->owner) == 0)
 		pa_fatal(PA_FATAL_FREED, function, p);
 	if (!pa_class_is_block_start(pool->reciprocal, offset) ||
 	    (pool->class_index < PA_CLASS_RUN &&
 	     pa_class_block_index(pool->reciprocal, offset) >= class_of_pool(pool)->blocks))
 		pa_fatal(PA_FATAL_INSIDE, function, p);
-	if (pa_heap_is_absent(pool, offset) || ((const struct pa_block *)p)->key == pa_pool_key(pool))
+	if (pa_pool_is_absent(pool, offset) || is_freed(heap, pool, p))
 		pa_fatal(PA_FATAL_FREED, function, p);
 	return pool;
 }
@@ -410,16 +416,14 @@ static void free_remote(struct pa_pool *pool, struct pa_block *block)
 
 void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 {
-	struct pa_pool *pool = pa_heap_find(p, function);
+	struct pa_pool *pool = pa_heap_find(heap, p, function);
 
-	if (!pool) {
-		if (!pa_large_free(p))
-			pa_fatal(PA_FATAL_FOREIGN, function, p);
-		return;
-	}
-	PA_ASSERT(pa_load_relaxed(&pool->owner) != heap->id, "the owner's frees are fast");
-	(void)heap;
-	free_remote(pool, p);
+	if (pool && pa_load_relaxed(&pool->owner) == pa_heap_tag(heap))
+		pa_heap_put(heap, pool, p); /* it had the key, and yet was live */
+	else if (pool)
+		free_remote(pool, p);
+	else if (!pa_large_free(p))
+		pa_fatal(PA_FATAL_FOREIGN, function, p);
 }
 
 /* --- giving back --- */
@@ -548,7 +552,7 @@ static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
 	PA_ASSERT(pool->state != PA_POOL_PARTIAL || pool->list, "a partial pool has listed blocks");
 	PA_ASSERT(pool->state != PA_POOL_FULL || pool->dead_units == 0,
 		  "a full pool has no dead units");
-	PA_ASSERT(pa_load_relaxed(&pool->owner) == heap->id, "the heap's pools have its id");
+	PA_ASSERT(pa_load_relaxed(&pool->owner) == pa_heap_tag(heap), "the heap's pools have its id");
 }
 
 void pa_heap_check(struct pa_heap *heap)
@@ -566,7 +570,7 @@ void pa_heap_check(struct pa_heap *heap)
 				bool is_free = arena->free_slots >> slot & 1;
 				if (!is_free)
 					check_pool(heap, pool);
-				slot += is_free ? 1u : pool->slots;
+				slot += is_free ? 1u : pa_pool_slots(pool);
 			}
 		}
 	}

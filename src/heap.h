@@ -56,12 +56,11 @@ struct pa_heap_class {
 
 struct pa_heap {
 	struct pa_pool *current[PA_CLASSES]; /* [owner] */
-	uint32_t id;                         /* [const] 1 and up */
+	uint32_t id;                         /* [const] 1 and up, for people */
 	uint8_t kind;                        /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                       /* [lock: life] enum pa_heap_state */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
 	_Atomic(bool) lock;    /* [atomic] held while its lists or free slots are changed */
-	uint16_t serial;       /* [owner] of the next pool */
 
 	struct pa_heap_class classes[PA_CLASSES]; /* [owner] */
 	uint64_t empty_current[(PA_CLASSES + 63) /
@@ -74,8 +73,8 @@ struct pa_heap {
 	int64_t dirty_change;            /* [owner] not yet told to the reserve */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
-	_Atomic(bool) has_changed_hands; /* another thread than the first has come, see python.c */
-	_Atomic(uintptr_t) thread;       /* whose heap it is: see malloc.c and python.c */
+	_Atomic(uintptr_t) thread;       /* whose heap it is, 0 if several threads' */
+	_Atomic(uintptr_t) last_thread;  /* of an interpreter heap: which came last */
 	const void *interpreter;         /* [lock: life] CPython's, of an interpreter heap */
 	struct pa_heap *next;            /* [lock: life] of all heaps, in order of id */
 	struct pa_heap *next_abandoned;  /* [lock: life] */
@@ -204,13 +203,22 @@ PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
 unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most);
 
 /*
- * Which block an address is the start of: its pool, or an end with a message if it is none.  NULL if
- * the address is in no arena.
+ * Which live block an address is the start of: its pool, or an end with a message if it is none.  NULL
+ * if the address is in no arena.  heap is the caller's.
  */
-struct pa_pool *pa_heap_find(const void *p, const char *function);
+struct pa_pool *pa_heap_find(const struct pa_heap *heap, const void *p, const char *function);
 
 /* Assert all invariants of the heap, its arenas and pools. */
 void pa_heap_check(struct pa_heap *heap);
+
+/*
+ * What the heap's pools name as their owner: half of its address, which needs no load.  Of all heaps it
+ * is made sure that these differ, see registry.c.
+ */
+PA_INLINE uint32_t pa_heap_tag(const struct pa_heap *heap)
+{
+	return (uint32_t)(uintptr_t)heap;
+}
 
 PA_INLINE void *pa_heap_pop(struct pa_heap *heap, unsigned class_index)
 {
@@ -225,22 +233,6 @@ PA_INLINE void *pa_heap_pop(struct pa_heap *heap, unsigned class_index)
 	return block;
 }
 
-/* The record of the pool that an address of an arena is in, and the address's offset in the pool. */
-PA_INLINE struct pa_pool *pa_heap_pool_at(const void *p, uint32_t *offset)
-{
-	struct pa_pool *pool =
-		&pa_arena_of(p)->pools[(uintptr_t)p >> PA_SLOT_SHIFT & (PA_ARENA_SLOTS - 1)];
-	uint32_t back = pool->back;
-
-	*offset = (uint32_t)((uintptr_t)p & (PA_SLOT_BYTES - 1)) | back << PA_SLOT_SHIFT;
-	return pool - back;
-}
-
-PA_INLINE bool pa_heap_is_absent(const struct pa_pool *pool, uint32_t offset)
-{
-	return (uint32_t)pool->absent >> (offset >> PA_UNIT_SHIFT) & 1;
-}
-
 /*
  * The pool of a live block of the heap's own; NULL if it is not that simple: another owner's, a large
  * object, or misuse.
@@ -249,12 +241,12 @@ PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const voi
 {
 	if (PA_UNLIKELY(!pa_pagemap_has(p)))
 		return NULL;
-	uint32_t offset;
-	struct pa_pool *pool = pa_heap_pool_at(p, &offset);
+	struct pa_pool *pool = pa_arena_pool_at(p);
+	uint32_t offset = pa_pool_offset(pool, p);
 
-	if (PA_UNLIKELY(pa_load_relaxed(&pool->owner) != heap->id) ||
+	if (PA_UNLIKELY(pa_load_relaxed(&pool->owner) != pa_heap_tag(heap)) ||
 	    PA_UNLIKELY(!pa_class_is_block_start(pool->reciprocal, offset)) ||
-	    PA_UNLIKELY(pa_heap_is_absent(pool, offset)) ||
+	    PA_UNLIKELY(pa_pool_is_absent(pool, offset)) ||
 	    PA_UNLIKELY(((const struct pa_block *)p)->key == pa_pool_key(pool)))
 		return NULL;
 	return pool;

@@ -143,8 +143,8 @@ static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const
 }
 
 /*
- * A tiny block is kept while at least three quarters of it are used, as CPython does.  In larger ones
- * there is more to save: buffers that are cut to what was read into them.
+ * Of tiny blocks see pa_reallocate.  In larger ones there is more to save: buffers that are cut to what
+ * was read into them.
  */
 static bool is_good_fit(size_t had, size_t bytes)
 {
@@ -162,9 +162,9 @@ static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t 
 }
 
 /* A block of another owner, a run or a large object. */
-static PA_COLD void *reallocate_slow(struct pa_heap *heap, void *p, size_t bytes, const char *function)
+static void *reallocate_other(struct pa_heap *heap, void *p, size_t bytes, const char *function)
 {
-	struct pa_pool *pool = pa_heap_find(p, function);
+	struct pa_pool *pool = pa_heap_find(heap, p, function);
 
 	if (!pool) {
 		size_t had = pa_large_bytes(p);
@@ -173,7 +173,7 @@ static PA_COLD void *reallocate_slow(struct pa_heap *heap, void *p, size_t bytes
 		return reallocate_large(heap, p, had, bytes, function);
 	}
 	bool is_own_run =
-		pool->class_index == PA_CLASS_RUN && pa_load_relaxed(&pool->owner) == heap->id;
+		pool->class_index == PA_CLASS_RUN && pa_load_relaxed(&pool->owner) == pa_heap_tag(heap);
 	size_t had = pool_bytes(pool);
 	if (is_own_run && bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX &&
 	    pa_heap_resize_run(heap, pool, bytes))
@@ -181,12 +181,12 @@ static PA_COLD void *reallocate_slow(struct pa_heap *heap, void *p, size_t bytes
 	return is_good_fit(had, bytes) ? p : move(heap, p, had, bytes, function);
 }
 
-void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function)
+/* pool is p's, NULL if pa_heap_own_pool did not find it. */
+void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, size_t bytes,
+			 const char *function)
 {
-	struct pa_pool *pool = pa_heap_own_pool(heap, p);
-
 	if (PA_UNLIKELY(!pool) || PA_UNLIKELY(pool->class_index == PA_CLASS_RUN))
-		return reallocate_slow(heap, p, bytes, function);
+		return reallocate_other(heap, p, bytes, function);
 	size_t had = pa_classes[pool->class_index].block_bytes;
 	if (is_good_fit(had, bytes) ||
 	    (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
@@ -305,7 +305,7 @@ void pa_free(void *p, const char *function)
 
 size_t pa_usable_bytes(const void *p, const char *function)
 {
-	struct pa_pool *pool = pa_heap_find(p, function);
+	struct pa_pool *pool = pa_heap_find(pa_thread_heap, p, function);
 
 	if (pool)
 		return pool_bytes(pool);

@@ -19,7 +19,8 @@ extern __thread struct pa_heap *pa_thread_heap __attribute__((tls_model("initial
 
 void *pa_allocate_slow(struct pa_heap *heap, size_t bytes);
 void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes);
-void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function);
+void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, size_t bytes,
+			 const char *function);
 
 PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
 {
@@ -39,6 +40,22 @@ PA_INLINE void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
 			return memset(block, 0, bytes);
 	}
 	return pa_allocate_zero_slow(heap, bytes);
+}
+
+/*
+ * A tiny block stays where it is while at least three quarters of it are used, as in CPython's own
+ * allocator: strings and lists are cut to size all the time.
+ */
+PA_INLINE void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const char *function)
+{
+	struct pa_pool *pool = pa_heap_own_pool(heap, p);
+
+	if (PA_LIKELY(pool != NULL)) {
+		size_t had = (size_t)pool->class_index * PA_ALIGN;
+		if (had <= PA_TINY_MAX && bytes <= had && 4 * bytes >= 3 * had)
+			return p;
+	}
+	return pa_reallocate_slow(heap, pool, p, bytes, function);
 }
 
 /* The fast path of malloc: NULL if pa_malloc has to be called. */

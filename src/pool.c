@@ -49,18 +49,38 @@ uint16_t pa_pool_carvable(const struct pa_pool *pool)
 	return pool->absent & pa_pool_units(pool->class_index);
 }
 
-void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial)
+/* Its own record's place: records lie in the first page of an arena. */
+static uint16_t place_of(const struct pa_pool *pool)
+{
+	return (uint16_t)((uintptr_t)pool & (PA_UNIT_BYTES - 1));
+}
+
+void pa_pool_init(struct pa_pool *pool, const char *start, unsigned class_index, uint32_t owner)
 {
 	const struct pa_class *class = &pa_classes[class_index];
 
 	*pool = (struct pa_pool){
 		.watermark = PA_NO_WATERMARK,
 		.reciprocal = class->reciprocal,
+		.start = (uint32_t)(uintptr_t)start,
 		.absent = (uint16_t)pa_bit_range(0, class->slots * (unsigned)PA_SLOT_UNITS),
+		.first = place_of(pool),
 		.class_index = (uint8_t)class_index,
-		.slots = class->slots,
 		.state = PA_POOL_FREE,
-		.serial = serial,
+	};
+	pa_store_relaxed(&pool->owner, owner);
+}
+
+void pa_pool_init_run(struct pa_pool *pool, const char *start, unsigned units, uint32_t owner)
+{
+	*pool = (struct pa_pool){
+		.used = 1,
+		.reciprocal = pa_classes[PA_CLASS_RUN].reciprocal,
+		.start = (uint32_t)(uintptr_t)start,
+		.first = place_of(pool),
+		.class_index = PA_CLASS_RUN,
+		.state = PA_POOL_RUN,
+		.run_units = (uint8_t)units,
 	};
 	pa_store_relaxed(&pool->owner, owner);
 }
@@ -248,6 +268,20 @@ unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 	if (present == 0 || held >= 2 * present)
 		return 0;
 	return (2 * present - held) * (2 * present - held) / (4 * present);
+}
+
+static bool is_in_list(const struct pa_block *list, const struct pa_block *block)
+{
+	while (list && list != block)
+		list = list->next;
+	return list != NULL;
+}
+
+bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block)
+{
+	/* Others may put more on the remote list meanwhile, in front of what is there. */
+	return is_in_list(pool->list, block) ||
+	       is_in_list(pa_load_acquire(&pool->remote), block); /* pairs with free_remote */
 }
 
 unsigned pa_pool_check(const struct pa_pool *pool, const char *start)

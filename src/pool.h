@@ -19,8 +19,8 @@
 #include "sizeclass.h"
 
 /*
- * A free block.  The key is there as long as the block is free, so it tells a second free of it; it
- * differs between the pools that use a slot one after the other, lest remains of one mislead.
+ * A free block.  The key is there as long as the block is free, so it tells a second free of it.  A live
+ * block does not begin with it, unless somebody writes it there; so who sees it makes sure.
  */
 struct pa_block {
 	struct pa_block *next;
@@ -43,27 +43,48 @@ struct pa_pool {
 	int16_t used;            /* [owner] P2 */
 	int16_t watermark;       /* [owner] a free that brings used down to this is handled by heap.c */
 	uint32_t reciprocal;     /* [const] of the class, see sizeclass.h */
-	_Atomic(uint32_t) owner; /* [owner] id of the heap, 0 for a free slot; read by all */
+	uint32_t start;          /* [const] the low half of the address of the first byte */
+	_Atomic(uint32_t) owner; /* [owner] tag of the heap, 0 for a free slot; read by all */
 	uint16_t absent;         /* [owner] a bit for each unit */
-	uint8_t back;            /* [const] how many records back the pool's first one is */
+	uint16_t first;          /* [const] where in the arena the record of the pool's first slot is */
 	uint8_t class_index;     /* [const] */
+	uint8_t state;           /* [owner] enum pa_pool_state */
+	uint8_t dead_units;      /* [owner] how many units a sweep would probably find dead */
+	union {
+		uint8_t bucket;    /* [owner] of a partial pool: its fullness */
+		uint8_t run_units; /* [owner] of a run: units that the object covers */
+	};
 	_Atomic(struct pa_block *) remote; /* [atomic] freed by others, not yet collected */
 	struct pa_pool *remote_next;       /* [atomic] see remote_pools in heap.h */
 	struct pa_pool *previous;          /* [owner] in the list of its state */
 	struct pa_pool *next;
-	uint16_t run_units; /* [owner] of a run: units that the object covers */
-	uint8_t slots;      /* [owner] */
-	uint8_t state;      /* [owner] enum pa_pool_state */
-	uint8_t bucket;     /* [owner] of a partial pool: its fullness */
-	uint8_t dead_units; /* [owner] how many units a sweep would probably find dead */
-	uint16_t serial;    /* [const] part of the key */
 };
 
 _Static_assert(sizeof(struct pa_pool) == PA_CACHE_LINE, "a record is one cache line");
 
 PA_INLINE uintptr_t pa_pool_key(const struct pa_pool *pool)
 {
-	return (uintptr_t)pool << 16 | pool->serial;
+	return (uintptr_t)pool +
+	       1; /* one instruction; and odd, so it is no pointer that may lie about */
+}
+
+PA_INLINE unsigned pa_pool_slots(const struct pa_pool *pool)
+{
+	return pool->class_index == PA_CLASS_RUN
+		       ? (pool->run_units + (unsigned)PA_SLOT_UNITS - 1) / (unsigned)PA_SLOT_UNITS
+		       : pa_classes[pool->class_index].slots;
+}
+
+/* How far an address of the pool is behind its start. */
+PA_INLINE uint32_t pa_pool_offset(const struct pa_pool *pool, const void *p)
+{
+	return (uint32_t)(uintptr_t)p - pool->start;
+}
+
+PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, uint32_t offset)
+{
+	/* Most pools have none: the first half of the question is the quick one. */
+	return pool->absent != 0 && ((uint32_t)pool->absent >> (offset >> PA_UNIT_SHIFT) & 1);
 }
 
 /* All units that blocks of the class can touch, as a mask like absent.  Units behind are always absent. */
@@ -72,8 +93,11 @@ uint16_t pa_pool_units(unsigned class_index);
 /* Those of them that are absent: what can be carved. */
 uint16_t pa_pool_carvable(const struct pa_pool *pool);
 
-/* Begin a pool on a record; all its units are absent. */
-void pa_pool_init(struct pa_pool *pool, unsigned class_index, uint32_t owner, uint16_t serial);
+/* Begin a pool on the record of its first slot; all its units are absent. */
+void pa_pool_init(struct pa_pool *pool, const char *start, unsigned class_index, uint32_t owner);
+
+/* Begin a run: one live block that covers so many units. */
+void pa_pool_init_run(struct pa_pool *pool, const char *start, unsigned units, uint32_t owner);
 
 /*
  * The absent units that have to be taken up so that at least one more block is listed, beginning
@@ -87,6 +111,9 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start);
 
 /* How many present units are probably dead, by the number of live blocks alone. */
 unsigned pa_pool_expect_dead(const struct pa_pool *pool);
+
+/* Whether a block is in the pool's list, or among what others have freed: certain, but not quick. */
+bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block);
 
 /* Assert P1 to P3 as far as they can be seen; returns the number of listed blocks. */
 unsigned pa_pool_check(const struct pa_pool *pool, const char *start);

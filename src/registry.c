@@ -13,8 +13,9 @@ static struct {
 	struct pa_heap *first, *last; /* all, in order of id */
 	struct pa_heap *abandoned;
 	uint32_t count;
+	uintptr_t lowest, highest; /* address of any */
 	uint64_t adoptions;
-} registry;
+} registry = { .lowest = UINTPTR_MAX };
 
 /* The one that was abandoned last: its records are the likeliest to be in cache. */
 static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
@@ -33,11 +34,32 @@ static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
 	return heap;
 }
 
+/*
+ * A heap's tag is its own, and no small number: 0 is that of free slots, and what an arena has in the
+ * place of a pool's owner is the high half of an address.
+ */
+static bool has_good_tag(const struct pa_heap *heap)
+{
+	uint32_t tag = pa_heap_tag(heap);
+	const struct pa_heap *other = registry.first;
+
+	registry.lowest = pa_min(registry.lowest, (uintptr_t)heap);
+	registry.highest = pa_max(registry.highest, (uintptr_t)heap);
+	if (registry.highest - registry.lowest <= UINT32_MAX)
+		other = NULL; /* the usual case: halves of addresses that are so near to each other differ */
+	while (other && pa_heap_tag(other) != tag)
+		other = other->next;
+	return !other && tag != pa_heap_tag(&pa_no_heap) &&
+	       tag >= UINT32_C(1) << (PA_ADDRESS_BITS - 32);
+}
+
 static struct pa_heap *create_locked(enum pa_heap_kind kind)
 {
 	if (registry.count == UINT32_MAX - 1)
 		return NULL;
 	struct pa_heap *heap = pa_manager_record(sizeof *heap);
+	while (heap && !has_good_tag(heap))
+		heap = pa_manager_record(sizeof *heap); /* the other is never used */
 	if (!heap)
 		return NULL;
 	for (unsigned i = 0; i < PA_CLASSES; i++)
@@ -78,10 +100,16 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter)
 	return heap;
 }
 
+static void forget_threads(struct pa_heap *heap)
+{
+	pa_store_relaxed(&heap->thread, 0);
+	pa_store_relaxed(&heap->last_thread, 0);
+}
+
 static void put_abandoned_locked(struct pa_heap *heap)
 {
 	heap->state = PA_HEAP_ABANDONED;
-	pa_store_relaxed(&heap->thread, 0);
+	forget_threads(heap);
 	heap->interpreter = NULL;
 	heap->next_abandoned = registry.abandoned;
 	registry.abandoned = heap;
@@ -169,7 +197,7 @@ static void settle_missed(struct pa_heap *heap)
 				bool is_free = arena->free_slots >> slot & 1;
 				if (!is_free && pool->used <= pool->watermark)
 					missed |= UINT64_C(1) << slot;
-				slot += is_free ? 1u : pool->slots;
+				slot += is_free ? 1u : pa_pool_slots(pool);
 			}
 			/* The last one may take the arena with it: the record is not looked at after. */
 			for (; missed; missed &= missed - 1)
@@ -189,12 +217,15 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 		if (pa_load_relaxed(&heap->is_busy)) {
 			heap->state = PA_HEAP_QUARANTINED;
 			heap->interpreter = NULL;
-			pa_store_relaxed(&heap->thread, 0);
+			forget_threads(heap);
 			pa_reserve_add_dirty(-heap->dirty_units); /* nobody will ever give that back */
 		} else if (heap->kind == PA_HEAP_THREAD) {
 			if (heap->state == PA_HEAP_OWNED)
 				settle_missed(heap);
 			put_abandoned_locked(heap); /* nobody else is there to lock out */
-		} /* an interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's */
+		} else {
+			/* An interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's. */
+			forget_threads(heap);
+		}
 	}
 }

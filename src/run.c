@@ -23,16 +23,6 @@ static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned fro
 
 	if (refaults)
 		pa_reserve_refault(refaults, arena->purged_at_ms);
-	pool->run_units = (uint16_t)to;
-}
-
-static void run_records(struct pa_arena *arena, unsigned first, unsigned from, unsigned to,
-			uint32_t owner)
-{
-	for (unsigned i = from; i < to; i++) {
-		arena->pools[first + i].back = (uint8_t)i;
-		pa_store_relaxed(&arena->pools[first + i].owner, owner);
-	}
 }
 
 void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes)
@@ -47,17 +37,11 @@ void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes)
 	if (arena) {
 		pa_placement_take(heap, arena, first, slots);
 		struct pa_pool *pool = &arena->pools[first];
-		*pool = (struct pa_pool){
-			.used = 1,
-			.reciprocal = pa_classes[PA_CLASS_RUN].reciprocal,
-			.class_index = PA_CLASS_RUN,
-			.slots = (uint8_t)slots,
-			.state = PA_POOL_RUN,
-			.serial = heap->serial++,
-		};
-		run_records(arena, first, 0, slots, heap->id);
-		run_touch(arena, pool, 0, units_of(pa_max(bytes, 1)));
-		start = pa_arena_pool_start(pool);
+		unsigned units = units_of(pa_max(bytes, 1));
+		start = pa_arena_slot_start(arena, first);
+		pa_pool_init_run(pool, start, units, pa_heap_tag(heap));
+		pa_arena_extend(arena, first, 1, slots);
+		run_touch(arena, pool, 0, units);
 		((struct pa_block *)start)->key = 0;
 	}
 	pa_heap_leave(heap, was_busy);
@@ -68,7 +52,7 @@ bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes
 {
 	struct pa_arena *arena = pa_arena_of(pool);
 	unsigned first = pa_arena_slot(pool);
-	unsigned slots = slots_of(bytes), units = units_of(bytes), had = pool->slots;
+	unsigned slots = slots_of(bytes), units = units_of(bytes), had = pa_pool_slots(pool);
 
 	if (slots > had) {
 		uint64_t more = pa_bit_range(first + had, slots - had);
@@ -78,16 +62,13 @@ bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes
 	bool was_busy = pa_heap_enter(heap);
 	if (slots > had) {
 		pa_placement_take(heap, arena, first + had, slots - had);
-		run_records(arena, first, had, slots, heap->id);
-		pool->slots = (uint8_t)slots;
+		pa_arena_extend(arena, first, had, slots);
 	} else if (slots < had) {
-		pool->slots = (uint8_t)slots;
 		pa_placement_release(heap, arena, first + slots, had - slots);
 	}
 	if (units > pool->run_units)
 		run_touch(arena, pool, pool->run_units, units);
-	else
-		pool->run_units = (uint16_t)units;
+	pool->run_units = (uint8_t)units;
 	if (pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);

@@ -38,14 +38,15 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, st
 	unsigned slot = pa_arena_slot(pool), first = pa_arena_first_unit(slot);
 
 	if (pool->state == PA_POOL_CURRENT && pool->used == 0) {
-		bool is_last =
-			(arena->free_slots | pa_bit_range(slot, pool->slots)) == PA_ARENA_ALL_FREE;
+		bool is_last = (arena->free_slots | pa_bit_range(slot, pa_pool_slots(pool))) ==
+			       PA_ARENA_ALL_FREE;
 		pa_heap_free_current(heap, pool);
 		return !is_last;
 	}
 	bool is_worth_it = is_all ? pool->list != NULL : pool->dead_units > 0;
 	uint16_t dead = is_worth_it ? pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
-	dead |= (uint16_t)(pa_units_get(arena->touched, first, pool->slots * (unsigned)PA_SLOT_UNITS) &
+	dead |= (uint16_t)(pa_units_get(arena->touched, first,
+					pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS) &
 			   pool->absent);
 	pa_units_set(give->words, first, dead);
 	pa_heap_set_dead_units(heap, pool, 0);
@@ -129,7 +130,7 @@ static bool add_pools(struct pa_heap *heap, struct pa_arena *arena, bool is_all,
 			slot++;
 			continue;
 		}
-		unsigned next = slot + pool->slots;
+		unsigned next = slot + pa_pool_slots(pool);
 		bool can_hold_dead =
 			pool->state != PA_POOL_RUN && (is_all || pool->state != PA_POOL_FULL);
 		if (can_hold_dead && !add_pool(heap, pool, is_all, give))

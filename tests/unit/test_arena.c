@@ -95,10 +95,11 @@ static unsigned find_by_model(unsigned count)
 static void take(unsigned first, unsigned count)
 {
 	pa_arena_take(arena, first, count);
-	arena->pools[first] = (struct pa_pool){ .slots = (uint8_t)count, .state = PA_POOL_RUN };
+	char *start = pa_arena_slot_start(arena, first);
+	pa_pool_init_run(&arena->pools[first], start, count * (unsigned)PA_SLOT_UNITS, 3);
+	pa_arena_extend(arena, first, 1, count);
 	for (unsigned i = 0; i < count; i++) {
-		arena->pools[first + i].owner = 3;
-		arena->pools[first + i].back = (uint8_t)i;
+		assert_ptr_equal(pa_arena_pool_at(start + i * PA_SLOT_BYTES + 1), &arena->pools[first]);
 		is_free[first + i] = false;
 	}
 }
@@ -108,7 +109,8 @@ static void give(unsigned first, unsigned count)
 	pa_arena_give(arena, first, count);
 	for (unsigned i = 0; i < count; i++) {
 		assert_int_equal(arena->pools[first + i].owner, 0);
-		assert_int_equal(arena->pools[first + i].back, 0);
+		assert_ptr_equal(pa_arena_pool_at(pa_arena_slot_start(arena, first + i)),
+				 &arena->pools[first + i]);
 		assert_int_equal(arena->pools[first + i].state, PA_POOL_FREE);
 		is_free[first + i] = true;
 	}

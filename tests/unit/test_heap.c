@@ -68,9 +68,7 @@ static void release(struct pa_heap *from, void *p)
 
 static struct pa_pool *pool_of(const void *p)
 {
-	uint32_t offset;
-
-	return pa_heap_pool_at(p, &offset);
+	return pa_arena_pool_at(p);
 }
 
 static bool is_filled(const struct shadow *s)
@@ -83,7 +81,7 @@ static void shadow_allocate(struct shadow *s, size_t bytes, unsigned char fill)
 	*s = (struct shadow){ pa_allocate(heap, bytes), bytes, fill };
 	assert_non_null(s->p);
 	assert_int_equal((uintptr_t)s->p % PA_ALIGN, 0);
-	assert_int_equal(pool_of(s->p)->owner, heap->id);
+	assert_int_equal(pool_of(s->p)->owner, pa_heap_tag(heap));
 	memset(s->p, fill, bytes);
 }
 
@@ -352,13 +350,13 @@ static void test_runs(void **state)
 		assert_int_equal((uintptr_t)p % PA_SLOT_BYTES, 0);
 		struct pa_pool *pool = pool_of(p);
 		assert_int_equal(pool->class_index, PA_CLASS_RUN);
-		assert_int_equal(pool->slots, (bytes + PA_SLOT_BYTES - 1) / PA_SLOT_BYTES);
+		assert_int_equal(pa_pool_slots(pool), (bytes + PA_SLOT_BYTES - 1) / PA_SLOT_BYTES);
 		assert_int_equal(pool->run_units, (bytes + PA_UNIT_BYTES - 1) / PA_UNIT_BYTES);
 		memset(p, 1, bytes);
 		/* Every part of it leads back to its start. */
 		for (size_t at = 0; at < bytes; at += 1024)
 			assert_ptr_equal(pool_of(p + at), pool);
-		assert_ptr_equal(pa_heap_find(p, "free"), pool);
+		assert_ptr_equal(pa_heap_find(heap, p, "free"), pool);
 		pa_heap_check(heap);
 		release(heap, p);
 		assert_int_equal(pool->owner, 0);
@@ -382,12 +380,12 @@ static void test_runs_in_place(void **state)
 	assert_int_equal(pool->run_units, 12);
 	memset(p + 40000, 3, 3 * PA_SLOT_BYTES - 40000);
 	assert_false(pa_heap_resize_run(heap, pool, 3 * PA_SLOT_BYTES + 1));
-	assert_int_equal(pool->slots, 3);
+	assert_int_equal(pa_pool_slots(pool), 3);
 	assert_int_equal(pool->run_units, 12);
 	pa_heap_check(heap);
 	/* Shrunk, its last slots are free. */
 	assert_true(pa_heap_resize_run(heap, pool, 17000));
-	assert_int_equal(pool->slots, 2);
+	assert_int_equal(pa_pool_slots(pool), 2);
 	assert_int_equal(pool->run_units, 5);
 	pa_heap_check(heap);
 	char *between = pa_heap_allocate_run(heap, 16384);
@@ -700,6 +698,21 @@ static void test_lost_owners_after_a_fork(void **state)
 	(void)state;
 
 	assert_int_equal(capture_child(fork_with_lost_owners, &capture), 0);
+}
+
+/* A program may copy what it never wrote, a key among it; that does not make a block a freed one. */
+static void test_key_in_a_live_block(void **state)
+{
+	struct pa_block *block = pa_allocate(heap, 96);
+	(void)state;
+
+	block->key = pa_pool_key(pool_of(block));
+	assert_false(pa_heap_free(heap, block));
+	assert_ptr_equal(pa_heap_find(heap, block, "free"), pool_of(block));
+	assert_ptr_equal(pa_reallocate(heap, block, 90, "realloc"), block);
+	pa_heap_free_slow(heap, block, "free");
+	assert_true(pa_pool_has_freed(pool_of(block), block));
+	pa_heap_check(heap);
 }
 
 /* The stores of the fast path, torn by a fork before the watermark was looked at. */
@@ -1052,6 +1065,7 @@ int main(void)
 		point(test_misuse_is_found),
 		point(test_purged_by_another),
 		point(test_purge_to_a_goal),
+		point(test_key_in_a_live_block),
 		point(test_busy_heaps_are_passed_by),
 		point(test_heap_lock),
 		point(test_a_purge_lost_in_a_fork),

@@ -404,9 +404,7 @@ static void allocate_late(void *rounds)
 
 static struct pa_pool *pool_of(const void *p)
 {
-	uint32_t offset;
-
-	return pa_heap_pool_at(p, &offset);
+	return pa_arena_pool_at(p);
 }
 
 static void *end_late(void *argument)
@@ -427,7 +425,7 @@ static void test_requests_of_ending_threads(void **state)
 	assert_non_null(late_block);
 	struct pa_heap *shared = pa_arena_of(late_block)->heap;
 	assert_int_equal(shared->kind, PA_HEAP_SHARED);
-	assert_int_equal(pool_of(late_block)->owner, shared->id);
+	assert_int_equal(pool_of(late_block)->owner, pa_heap_tag(shared));
 	pa_lock(PA_LOCK_SHARED); /* it was let go */
 	pa_unlock(PA_LOCK_SHARED);
 	pa_free(late_block, "free");
