@@ -7,15 +7,16 @@
  *
  * What has to be sure at each call is that the caller holds the GIL of the heap's interpreter.
  *   - CPython 3.7 to 3.11 has one GIL for all interpreters, and one current thread state.  The fast path
- *     compares the calling thread with the one that came last and, once a second thread has come, that
- *     state as well: a thread that has let go of the GIL may come again while the next is about to
- *     come.  Only when they differ is CPython asked whether the caller holds the GIL.
+ *     compares the calling thread with the one that came last, and that state as well: a thread that has
+ *     let go of the GIL may come again while the next is about to come.  Only when they differ is
+ *     CPython asked whether the caller holds the GIL.
  *   - From 3.12 on, an interpreter may have a GIL of its own, and a thread may go from one to another.
  *     There the current thread state is thread-local, NULL without a GIL, and names its interpreter:
  *     the fast path compares that with the heap's.
  * Who does not hold the GIL is served from the thread's heap, as by malloc.
  */
 #include "preload.h"
+#include "state.h"
 
 #include <string.h>
 
@@ -50,8 +51,10 @@ extern const void *PyInterpreterState_Main(void) WEAK;
 static struct {
 	struct pa_heap *heap; /* of the main interpreter; the context of both domains */
 	py_thread_state *(*current_state)(void);
-	bool has_own_gils;           /* 3.12 on */
-	struct pa_heap *replacement; /* [GIL] of a main heap that a fork left half changed */
+	bool has_own_gils;                 /* 3.12 on */
+	struct pa_state_place state_place; /* [GIL] not yet made sure of, or unknown */
+	_Atomic(uintptr_t) state_where;    /* where no state is, until that is made sure of */
+	struct pa_heap *replacement;       /* [GIL] of a main heap that a fork left half changed */
 } python;
 
 /* --- which heap a caller that is not known at once may use --- */
@@ -59,7 +62,7 @@ static struct {
 /* Before and after CPython's life nobody holds a GIL; one thread is there then. */
 static bool is_outside_of_life(const struct pa_heap *heap)
 {
-	uintptr_t thread = pa_load_relaxed(&heap->last_thread);
+	uintptr_t thread = pa_load_relaxed(&heap->thread);
 
 	return !Py_IsInitialized() && (thread == 0 || thread == pa_thread_identity());
 }
@@ -74,17 +77,21 @@ static struct pa_heap *usable_main_heap(struct pa_heap *heap)
 	return python.replacement;
 }
 
-static void note_thread(struct pa_heap *heap)
+/* The place is right if the state is there that the accessor returns; in use from then on. */
+static void use_state_place(const py_thread_state *state)
 {
-	uintptr_t last = pa_load_relaxed(&heap->last_thread);
+	bool is_of_thread = python.state_place.kind == PA_STATE_OF_THREAD;
+	uintptr_t where = python.state_place.where;
 
-	if (last == pa_thread_identity())
+	if (PA_LIKELY(python.state_place.kind == PA_STATE_UNKNOWN) || !state)
 		return;
-	pa_store_relaxed(&heap->thread, last == 0 ? pa_thread_identity() : 0);
-	pa_store_relaxed(&heap->last_thread, pa_thread_identity());
+	python.state_place.kind = PA_STATE_UNKNOWN;
+	if (is_of_thread == python.has_own_gils &&
+	    state == (is_of_thread ? pa_state_of_thread(where) : pa_state_of_process(where)))
+		pa_store_relaxed(&python.state_where, where);
 }
 
-static struct pa_heap *heap_by_thread(struct pa_heap *heap)
+static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 {
 	py_thread_state *state = python.current_state();
 
@@ -92,8 +99,9 @@ static struct pa_heap *heap_by_thread(struct pa_heap *heap)
 	if (!heap)
 		return NULL;
 	if (state ? state == PyGILState_GetThisThreadState() : is_outside_of_life(heap)) {
-		note_thread(heap);
+		pa_store_relaxed(&heap->thread, pa_thread_identity());
 		pa_store_relaxed(&heap->gil_state, state);
+		use_state_place(state);
 		return heap;
 	}
 	return NULL;
@@ -111,9 +119,10 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 		heap = usable_main_heap(heap);
 		if (!heap || !is_outside_of_life(heap))
 			return NULL;
-		pa_store_relaxed(&heap->last_thread, pa_thread_identity());
+		pa_store_relaxed(&heap->thread, pa_thread_identity());
 		return heap;
 	}
+	use_state_place(state);
 	const void *interpreter = PyThreadState_GetInterpreter(state);
 	if (interpreter == PyInterpreterState_Main()) {
 		heap = usable_main_heap(heap);
@@ -130,7 +139,7 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 
 static struct pa_heap *heap_of_caller(struct pa_heap *heap)
 {
-	return python.has_own_gils ? heap_by_state(heap) : heap_by_thread(heap);
+	return python.has_own_gils ? heap_by_state(heap) : heap_by_turns(heap);
 }
 
 static PA_COLD void *malloc_slow(void *context, size_t bytes)
@@ -172,22 +181,32 @@ static PA_COLD void free_slow(void *context, void *p)
 
 /* --- what CPython calls, in forms that differ in how the owner is known --- */
 
-/* As long as one thread alone has come. */
-PA_INLINE bool owns_by_thread(const struct pa_heap *heap)
-{
-	return PA_LIKELY(pa_load_relaxed(&heap->thread) == pa_thread_identity());
-}
-
-/* Once others have come: heap->thread names none then. */
+/* 3.7 to 3.11: the thread came last, and the GIL has not been let go since. */
 PA_INLINE bool owns_by_turns(const struct pa_heap *heap)
 {
-	return PA_LIKELY(pa_load_relaxed(&heap->last_thread) == pa_thread_identity()) &&
+	return PA_LIKELY(pa_load_relaxed(&heap->thread) == pa_thread_identity()) &&
+	       PA_LIKELY(pa_state_of_process(pa_load_relaxed(&python.state_where)) ==
+			 pa_load_relaxed(&heap->gil_state));
+}
+
+/* The same, where the accessor has to be called. */
+PA_INLINE bool owns_by_turns_called(const struct pa_heap *heap)
+{
+	return pa_load_relaxed(&heap->thread) == pa_thread_identity() &&
 	       PA_LIKELY(python.current_state() == pa_load_relaxed(&heap->gil_state));
 }
 
+/* 3.12 on: the thread holds the GIL of the heap's interpreter. */
 PA_INLINE bool owns_by_state(const struct pa_heap *heap)
 {
-	py_thread_state *state = python.current_state();
+	const py_thread_state *state = pa_state_of_thread(pa_load_relaxed(&python.state_where));
+
+	return PA_LIKELY(state != NULL) && PA_LIKELY(state->interpreter == heap->interpreter);
+}
+
+PA_INLINE bool owns_by_state_called(const struct pa_heap *heap)
+{
+	const py_thread_state *state = python.current_state();
 
 	return PA_LIKELY(state != NULL) && PA_LIKELY(state->interpreter == heap->interpreter);
 }
@@ -223,9 +242,10 @@ PA_INLINE bool owns_by_state(const struct pa_heap *heap)
 			free_##next(context, p); \
 	}
 
-ALLOCATOR(by_turns, slow)
-ALLOCATOR(by_thread, by_turns)
-ALLOCATOR(by_state, slow)
+ALLOCATOR(by_turns_called, slow)
+ALLOCATOR(by_turns, by_turns_called)
+ALLOCATOR(by_state_called, slow)
+ALLOCATOR(by_state, by_state_called)
 
 #define FUNCTIONS(how, heap) \
 	{ \
@@ -264,6 +284,16 @@ static bool is_free_threaded(void)
 	return strstr(Py_GetVersion(), "free-threading") != NULL;
 }
 
+/* A place to look at where the fast path finds nothing that it knows. */
+static uintptr_t where_no_state_is(void)
+{
+	static const void *no_state = &no_state;
+	static __thread const void *no_state_of_thread __attribute__((tls_model("initial-exec")));
+
+	return python.has_own_gils ? (uintptr_t)&no_state_of_thread - pa_thread_identity()
+				   : (uintptr_t)&no_state;
+}
+
 bool pa_python_install(void)
 {
 	unsigned minor = minor_version();
@@ -280,9 +310,11 @@ bool pa_python_install(void)
 	python.heap = pa_heap_acquire(PA_HEAP_INTERPRETER);
 	if (!python.heap)
 		return false;
-	struct py_allocator by_thread = FUNCTIONS(by_thread, python.heap);
+	python.state_place = pa_state_find(python.current_state);
+	pa_store_relaxed(&python.state_where, where_no_state_is());
+	struct py_allocator by_turns = FUNCTIONS(by_turns, python.heap);
 	struct py_allocator by_state = FUNCTIONS(by_state, python.heap);
-	struct py_allocator *allocator = python.has_own_gils ? &by_state : &by_thread;
+	struct py_allocator *allocator = python.has_own_gils ? &by_state : &by_turns;
 	PyMem_SetAllocator(PY_DOMAIN_MEM, allocator);
 	PyMem_SetAllocator(PY_DOMAIN_OBJ, allocator);
 	return true;

@@ -73,11 +73,10 @@ struct pa_heap {
 	int64_t dirty_change;            /* [owner] not yet told to the reserve */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
-	_Atomic(uintptr_t) thread;       /* whose heap it is, 0 if several threads' */
-	_Atomic(uintptr_t) last_thread;  /* of an interpreter heap: which came last */
-	const void *interpreter;         /* [lock: life] CPython's, of an interpreter heap */
-	struct pa_heap *next;            /* [lock: life] of all heaps, in order of id */
-	struct pa_heap *next_abandoned;  /* [lock: life] */
+	_Atomic(uintptr_t) thread; /* whose heap it is, or which came last: see malloc.c and python.c */
+	const void *interpreter;   /* [lock: life] CPython's, of an interpreter heap */
+	struct pa_heap *next;      /* [lock: life] of all heaps, in order of id */
+	struct pa_heap *next_abandoned; /* [lock: life] */
 
 	/*
 	 * [atomic] Pools with blocks on their remote list, each exactly once: who puts the first block

@@ -100,16 +100,10 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter)
 	return heap;
 }
 
-static void forget_threads(struct pa_heap *heap)
-{
-	pa_store_relaxed(&heap->thread, 0);
-	pa_store_relaxed(&heap->last_thread, 0);
-}
-
 static void put_abandoned_locked(struct pa_heap *heap)
 {
 	heap->state = PA_HEAP_ABANDONED;
-	forget_threads(heap);
+	pa_store_relaxed(&heap->thread, 0);
 	heap->interpreter = NULL;
 	heap->next_abandoned = registry.abandoned;
 	registry.abandoned = heap;
@@ -217,15 +211,12 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 		if (pa_load_relaxed(&heap->is_busy)) {
 			heap->state = PA_HEAP_QUARANTINED;
 			heap->interpreter = NULL;
-			forget_threads(heap);
+			pa_store_relaxed(&heap->thread, 0);
 			pa_reserve_add_dirty(-heap->dirty_units); /* nobody will ever give that back */
 		} else if (heap->kind == PA_HEAP_THREAD) {
 			if (heap->state == PA_HEAP_OWNED)
 				settle_missed(heap);
 			put_abandoned_locked(heap); /* nobody else is there to lock out */
-		} else {
-			/* An interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's. */
-			forget_threads(heap);
-		}
+		} /* an interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's */
 	}
 }
