@@ -32,7 +32,7 @@ struct pa_arena {
 	uint64_t purged[PA_UNIT_WORDS];  /* [owner] A2 */
 	struct pa_arena *queue_previous; /* [owner] arenas that wait for a sweep */
 	struct pa_arena *queue_next;
-	uint32_t purged_at_ms;    /* [owner] when a part of it was purged last */
+	uint32_t purged_mark;     /* [owner] of the reserve, when a part of it was purged last */
 	uint32_t registry_index;  /* [lock: manager] place in the manager's list of all arenas */
 	uint16_t dirty_units;     /* [owner] A3 */
 	uint16_t dead_units;      /* [owner] sum of its pools' dead_units */

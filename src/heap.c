@@ -269,7 +269,7 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 			refaults += pa_arena_touch(arena, first + pa_lowest_bit(rest), 1);
 	}
 	if (refaults)
-		pa_reserve_refault(refaults, arena->purged_at_ms);
+		pa_reserve_refault(refaults, arena->purged_mark);
 	pa_pool_carve(pool, pa_arena_pool_start(pool), units);
 }
 

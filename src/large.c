@@ -231,9 +231,10 @@ static char *map_fresh(size_t bytes, size_t align)
 	if (!start)
 		return NULL;
 	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes));
-	uint64_t again = pa_reserve_taken((uint64_t)units_of(bytes));
+	uint32_t mark;
+	uint64_t again = pa_reserve_taken((uint64_t)units_of(bytes), &mark);
 	if (again)
-		pa_reserve_refault(again, pa_reserve_now_ms());
+		pa_reserve_refault(again, mark);
 	return start;
 }
 

@@ -192,15 +192,13 @@ struct pa_arena *pa_manager_take(struct pa_heap *heap)
 		if (arena) {
 			pa_arena_init(arena, heap);
 			/* The same pages went back a moment ago: what is touched first counts as purged. */
-			uint64_t again = pa_reserve_taken(ARENA_UNITS);
+			uint64_t again = pa_reserve_taken(ARENA_UNITS, &arena->purged_mark);
 			unsigned first = pa_arena_first_unit(PA_ARENA_FIRST);
 			for (uint64_t n = pa_min(again, ARENA_UNITS); n > 0; n -= pa_min(n, 64)) {
 				pa_units_set(arena->purged, first,
 					     pa_bit_range(0, (unsigned)pa_min(n, 64)));
 				first += 64;
 			}
-			if (again)
-				arena->purged_at_ms = pa_reserve_now_ms();
 		}
 	}
 	pa_unlock(PA_LOCK_MANAGER);

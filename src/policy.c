@@ -28,48 +28,60 @@ static uint64_t less(uint64_t a, uint64_t b)
 }
 
 /*
- * What was purged and refaulted since the last tick, against the swing and the share of CPU time; returns
- * the refaults.
+ * Add the refaults since the last tick to the evidence, less what they may cost.  What may be is taken
+ * from the greatest distances first: they would be the dearest to avoid.  True if there were any.
  */
-static uint64_t weigh(struct pa_policy *policy, const struct pa_policy_input *input)
+static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 {
-	uint64_t purged = input->purged_units - policy->purged_units;
-	uint64_t refaults = input->refault_units - policy->refault_units;
 	uint64_t allowed = less(input->cpu_ns, policy->cpu_ns) / PA_POLICY_SHARE / PA_POLICY_UNIT_NS;
+	bool has_refaults = false;
 
-	policy->purged_units = input->purged_units;
-	policy->refault_units = input->refault_units;
+	for (unsigned i = PA_POLICY_DISTANCES; i-- > 0;) {
+		uint64_t refaults = input->refault_units[i] - policy->refault_units[i];
+		uint64_t sum = policy->evidence_units[i] + refaults;
+		policy->evidence_units[i] = less(sum, allowed);
+		allowed = less(allowed, sum);
+		policy->refault_units[i] = input->refault_units[i];
+		has_refaults |= refaults > 0;
+	}
 	policy->cpu_ns = input->cpu_ns;
-	policy->outstanding_units += purged;
-	policy->swing_units = pa_max(policy->swing_units, policy->outstanding_units);
-	policy->outstanding_units = less(policy->outstanding_units, refaults);
-	policy->evidence_units = less(policy->evidence_units + refaults, allowed);
-	return refaults;
+	return has_refaults;
+}
+
+/* By how much the evidence asks to grow: the least distance that it pays for; 0 if there is none. */
+static uint64_t growth(struct pa_policy *policy)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++) {
+		uint64_t units = UINT64_C(64) << i;
+		sum += policy->evidence_units[i];
+		if (sum < units * (units <= PA_POLICY_SMALL_UNITS ? 1 : PA_POLICY_EVIDENCE))
+			continue;
+		for (unsigned j = 0; j <= i; j++)
+			policy->evidence_units[j] = 0;
+		return units - units / 4; /* between this doubling and the last */
+	}
+	return 0;
 }
 
 static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	if (!policy->is_started) {
 		policy->is_started = true;
-		policy->purged_units = input->purged_units;
-		policy->refault_units = input->refault_units;
+		for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
+			policy->refault_units[i] = input->refault_units[i];
 		policy->cpu_ns = input->cpu_ns;
 		begin_interval(policy, input);
 	}
-	uint64_t refaults = weigh(policy, input);
 	uint64_t limit = policy->limit_units;
-	uint64_t swing = pa_max(policy->swing_units, PA_POLICY_SWING_MIN_UNITS);
+	uint64_t more = weigh(policy, input) ? growth(policy) : 0;
 	policy->interval_low_units = pa_min(policy->interval_low_units, input->low_units);
-	if (refaults > 0 && policy->evidence_units >= PA_POLICY_EVIDENCE * swing) {
-		limit += swing;
-		policy->evidence_units = 0;
-		policy->outstanding_units = 0;
-		policy->swing_units = 0;
+	if (more > 0) {
+		limit += more;
 		begin_interval(policy, input);
 	} else if (less(input->now_ns, policy->interval_began_ns) >= PA_POLICY_INTERVAL_NS) {
 		limit -= pa_min(limit, policy->interval_low_units) / 2;
-		policy->outstanding_units /= 2; /* what has not come back by now will hardly do so */
-		policy->swing_units = pa_max(policy->outstanding_units, policy->swing_units / 2);
 		begin_interval(policy, input);
 	}
 	limit = pa_max(limit, PA_POLICY_FLOOR_UNITS);

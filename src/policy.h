@@ -3,13 +3,13 @@
  * policy.h: how much free memory to keep resident.  Pure: clocks, counters and options are arguments,
  * so that unit tests drive it with a made clock.  reserve.c owns the one instance and guards it.
  *
- * auto: a unit that was purged and is used again within the window was purged wrongly.  As long as that
- * costs no more than a small share of the process's CPU time, nothing is kept but the floor.  What is
- * above is evidence for a larger reserve.  How much larger is told by the swing: the most units that
- * were purged and not yet used again at one time.  The limit grows by the swing once the evidence is
- * several times as much: a program that swings up and down three times is not worth it, one that does
- * so by habit is; and a small swing earns its place sooner than a large one.  What lies in the reserve
- * unused through a whole interval is let go by halves.
+ * auto: a unit that was purged and is used again within the window, a refault, was purged wrongly.  As
+ * long as that costs no more than a small share of the process's CPU time, nothing is kept but the floor.
+ * What is above is evidence for a larger reserve.  How much larger is told by the refaults' distance:
+ * what was purged since the unit was, which the reserve would have had to hold as well.  The limit grows
+ * by a distance once the refaults from up to there are several times as many: a program that swings up
+ * and down three times is not worth it, one that does so by habit is; a small reserve is worth it at
+ * once.  What lies in the reserve unused through a whole interval is let go by halves.
  */
 #ifndef PA_POLICY_H
 #define PA_POLICY_H
@@ -19,32 +19,36 @@
 
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
-#define PA_POLICY_SHARE 50           /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_UNIT_NS 1500       /* to purge a unit and touch it again, measured */
-#define PA_POLICY_EVIDENCE 4         /* swings that have to be paid for before the limit grows */
-#define PA_POLICY_SWING_MIN_UNITS 64 /* the least that the limit grows by */
-#define PA_POLICY_FLOOR_UNITS 128    /* kept without evidence: half a MiB */
-#define PA_POLICY_CAP_SHARE 1        /* at most as much as is live, or ... */
+#define PA_POLICY_SHARE 50        /* purging may cost one part in so many of the CPU time */
+#define PA_POLICY_UNIT_NS 1500    /* to purge a unit and touch it again, measured */
+#define PA_POLICY_EVIDENCE 4      /* times a distance has to be paid for before the limit grows by it */
+#define PA_POLICY_SMALL_UNITS 512 /* up to this distance, once is enough */
+#define PA_POLICY_FLOOR_UNITS 128 /* kept without evidence: half a MiB */
+#define PA_POLICY_CAP_SHARE 1     /* at most as much as is live, or ... */
 #define PA_POLICY_CAP_UNITS (64 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
 
+/* Distances are told apart by doublings, the first up to 64 units, the last without end. */
+#define PA_POLICY_DISTANCES 16
+
+PA_INLINE unsigned pa_policy_distance_class(uint64_t units)
+{
+	return (unsigned)pa_min(pa_highest_bit(units | 63) - 5, PA_POLICY_DISTANCES - 1);
+}
+
 struct pa_policy_input {
-	uint64_t now_ns;        /* monotonic */
-	uint64_t cpu_ns;        /* CPU time of the process */
-	uint64_t purged_units;  /* given back since the process began */
-	uint64_t refault_units; /* purged and used again within the window, since the process began */
-	uint64_t low_units;     /* the fewest dirty units since the last tick */
-	uint64_t live_units;    /* what is mapped and not dirty */
+	uint64_t now_ns;                             /* monotonic */
+	uint64_t cpu_ns;                             /* CPU time of the process */
+	uint64_t low_units;                          /* the fewest dirty units since the last tick */
+	uint64_t live_units;                         /* what is mapped and not dirty */
+	uint64_t refault_units[PA_POLICY_DISTANCES]; /* by distance, since the process began */
 };
 
 struct pa_policy {
 	struct pa_keep_option keep;
 	uint64_t limit_units;
-	uint64_t purged_units;      /* as of the last tick */
-	uint64_t refault_units;     /* as of the last tick */
-	uint64_t cpu_ns;            /* as of the last tick */
-	uint64_t evidence_units;    /* refaults above the share of CPU time */
-	uint64_t outstanding_units; /* purged and not yet used again */
-	uint64_t swing_units;       /* the most of them lately */
+	uint64_t cpu_ns;                              /* as of the last tick */
+	uint64_t refault_units[PA_POLICY_DISTANCES];  /* as of the last tick */
+	uint64_t evidence_units[PA_POLICY_DISTANCES]; /* refaults above the share of CPU time */
 	uint64_t interval_began_ns;
 	uint64_t interval_low_units; /* the fewest dirty units since then */
 	bool is_started;

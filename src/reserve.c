@@ -7,8 +7,7 @@
 #include "lock.h"
 #include "os.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-#define TICK_NS NS_PER_MS
+#define TICK_NS UINT64_C(1000000)
 
 struct pa_reserve pa_reserve = {
 	.limit_units = PA_POLICY_FLOOR_UNITS,
@@ -19,6 +18,8 @@ struct pa_reserve pa_reserve = {
 static struct {
 	_Atomic(bool) is_taken;
 	_Atomic(uint64_t) ticked_ns;
+	uint64_t half_ns;   /* when the later half of the window began */
+	uint32_t half_mark; /* and what had been purged by then */
 	struct pa_policy policy;
 } tuner = { .policy = { .limit_units = PA_POLICY_FLOOR_UNITS } };
 
@@ -61,6 +62,19 @@ void pa_reserve_add_dirty(int64_t units)
 		pa_store_relaxed(&pa_reserve.wants_watch, true);
 }
 
+/* By halves: it is between one half and the whole of PA_POLICY_WINDOW_NS long. */
+static void move_window(uint64_t now)
+{
+	uint64_t age = now - tuner.half_ns;
+
+	if (age < PA_POLICY_WINDOW_NS / 2)
+		return;
+	pa_store_relaxed(&pa_reserve.window_mark,
+			 age < PA_POLICY_WINDOW_NS ? tuner.half_mark : pa_reserve_mark());
+	tuner.half_mark = pa_reserve_mark();
+	tuner.half_ns = now;
+}
+
 void pa_reserve_tick(void)
 {
 	uint64_t now = pa_os_clock_ns();
@@ -75,11 +89,12 @@ void pa_reserve_tick(void)
 	struct pa_policy_input input = {
 		.now_ns = now,
 		.cpu_ns = pa_os_cpu_ns(),
-		.purged_units = pa_load_relaxed(&pa_reserve.purged_units),
-		.refault_units = pa_load_relaxed(&pa_reserve.refault_units),
 		.low_units = low > 0 ? (uint64_t)low : 0,
 		.live_units = live > 0 ? (uint64_t)live : 0,
 	};
+	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
+		input.refault_units[i] = pa_load_relaxed(&pa_reserve.refault_units[i]);
+	move_window(now);
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
 	pa_store_relaxed(&pa_reserve.limit_units, pa_policy_tick(&tuner.policy, &input));
@@ -103,15 +118,26 @@ void pa_reserve_watch(void)
 		hook();
 }
 
-uint32_t pa_reserve_now_ms(void)
+uint32_t pa_reserve_mark(void)
 {
-	return (uint32_t)(pa_os_clock_ns() / NS_PER_MS);
+	return (uint32_t)pa_load_relaxed(&pa_reserve.purged_units);
 }
 
-void pa_reserve_refault(uint64_t units, uint32_t purged_ms)
+void pa_reserve_refault(uint64_t units, uint32_t mark)
 {
-	if (pa_reserve_now_ms() - purged_ms <= PA_POLICY_WINDOW_NS / NS_PER_MS)
-		pa_add_relaxed(&pa_reserve.refault_units, units);
+	uint32_t now = pa_reserve_mark(), distance = now - mark;
+
+	if (distance <= now - pa_load_relaxed(&pa_reserve.window_mark))
+		pa_add_relaxed(&pa_reserve.refault_units[pa_policy_distance_class(distance)], units);
+}
+
+uint64_t pa_reserve_refault_units(void)
+{
+	uint64_t units = 0;
+
+	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
+		units += pa_load_relaxed(&pa_reserve.refault_units[i]);
+	return units;
 }
 
 void pa_reserve_released(uint64_t units)
@@ -124,7 +150,7 @@ void pa_reserve_released(uint64_t units)
 	pa_add_relaxed(&pa_reserve.released_units, units);
 }
 
-uint64_t pa_reserve_taken(uint64_t units)
+uint64_t pa_reserve_taken(uint64_t units, uint32_t *mark)
 {
 	uint64_t released = pa_load_relaxed(&pa_reserve.released_units);
 	uint64_t again = pa_min(units, released);
@@ -132,6 +158,7 @@ uint64_t pa_reserve_taken(uint64_t units)
 	if (again == 0 ||
 	    pa_os_clock_ns() - pa_load_relaxed(&pa_reserve.released_ns) > PA_POLICY_WINDOW_NS)
 		return 0;
+	*mark = pa_reserve_mark() - (uint32_t)released; /* as if the last had been taken first */
 	pa_store_relaxed(&pa_reserve.released_units,
 			 released - again); /* an estimate: races lose counts */
 	return again;

@@ -11,16 +11,18 @@
 #include "policy.h"
 
 struct pa_reserve {
-	_Atomic(int64_t) dirty_units;     /* resident and free */
-	_Atomic(int64_t) low_units;       /* the fewest dirty units since the last tick */
-	_Atomic(uint64_t) limit_units;    /* what may be dirty */
-	_Atomic(uint64_t) floor_units;    /* what an idle process may keep */
-	_Atomic(uint64_t) mapped_units;   /* in arenas and large mappings */
-	_Atomic(uint64_t) refault_units;  /* total purged and used again within the window */
-	_Atomic(uint64_t) purges;         /* total calls */
-	_Atomic(uint64_t) purged_units;   /* total */
+	_Atomic(int64_t) dirty_units;   /* resident and free */
+	_Atomic(int64_t) low_units;     /* the fewest dirty units since the last tick */
+	_Atomic(uint64_t) limit_units;  /* what may be dirty */
+	_Atomic(uint64_t) floor_units;  /* what an idle process may keep */
+	_Atomic(uint64_t) mapped_units; /* in arenas and large mappings */
+	_Atomic(uint64_t)
+		refault_units[PA_POLICY_DISTANCES]; /* total purged and used again in the window */
+	_Atomic(uint64_t) purges;                   /* total calls */
+	_Atomic(uint64_t) purged_units;             /* total */
 	_Atomic(uint64_t) released_ns;    /* when address space went back to the system last */
 	_Atomic(uint64_t) released_units; /* how much did so lately, not yet taken again */
+	_Atomic(uint32_t) window_mark;    /* what was purged before is beyond the window */
 	_Atomic(uint64_t) ticks;          /* total looks of the policy: signs of life */
 	_Atomic(bool) wants_watch;        /* there is enough that somebody should watch for idleness */
 };
@@ -71,15 +73,19 @@ void pa_reserve_tick(void);
 void pa_reserve_watch(void);
 void pa_reserve_set_watch_hook(void (*hook)(void));
 
-/* Note that units purged at purged_ms (of pa_reserve_now_ms) are used again. */
-void pa_reserve_refault(uint64_t units, uint32_t purged_ms);
-uint32_t pa_reserve_now_ms(void);
+/* When something was purged: by what was purged before it, which is a clock that costs nothing. */
+uint32_t pa_reserve_mark(void);
+
+/* Note that units purged at a mark are used again. */
+void pa_reserve_refault(uint64_t units, uint32_t mark);
+uint64_t pa_reserve_refault_units(void);
 
 /*
  * Address space that goes back to the system cannot remember that it was purged; so note how much
- * there was, and take from it when address space is taken again: the units of it that count as purged.
+ * there was, and take from it when address space is taken again: the units of it that count as purged,
+ * and when they were.
  */
 void pa_reserve_released(uint64_t units);
-uint64_t pa_reserve_taken(uint64_t units);
+uint64_t pa_reserve_taken(uint64_t units, uint32_t *mark);
 
 #endif

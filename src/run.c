@@ -22,7 +22,7 @@ static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned fro
 	unsigned refaults = pa_arena_touch(arena, first + from, to - from);
 
 	if (refaults)
-		pa_reserve_refault(refaults, arena->purged_at_ms);
+		pa_reserve_refault(refaults, arena->purged_mark);
 }
 
 void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes)

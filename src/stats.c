@@ -162,8 +162,7 @@ void pa_stats_take(struct pa_snapshot *snapshot)
 	stats->purges = pa_load_relaxed(&pa_reserve.purges);
 	stats->purged_pages =
 		units_to_bytes(pa_load_relaxed(&pa_reserve.purged_units)) / pa_os_page_bytes();
-	stats->refault_pages =
-		units_to_bytes(pa_load_relaxed(&pa_reserve.refault_units)) / pa_os_page_bytes();
+	stats->refault_pages = units_to_bytes(pa_reserve_refault_units()) / pa_os_page_bytes();
 }
 
 struct heap_view {

@@ -101,7 +101,7 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 	}
 	if (count == 0)
 		return 0;
-	arena->purged_at_ms = pa_reserve_now_ms();
+	arena->purged_mark = pa_reserve_mark();
 	if (pa_os_purge(runs, count, &calls) == 0)
 		return 0; /* locked in memory, say: all of it stays dirty */
 	for (unsigned i = 0; i < count; i++) {
