@@ -4,27 +4,30 @@
  */
 #include "large.h"
 
+#include "freed.h"
 #include "lock.h"
 #include "os.h"
 #include "reserve.h"
 
 #include <string.h>
 
-#define CACHE_MAX 16u
-#define TABLE_FIRST 256u /* entries; a power of two */
-
-struct mapping {
-	char *start; /* NULL: empty */
-	size_t bytes;
-};
+#define GHOSTS 64u                     /* mappings given back that are remembered */
+#define GIVE_BACK_BYTES (256 * PA_KIB) /* at least, in one call */
+#define TABLE_FIRST 256u               /* entries; a power of two */
 
 /* Linear probing, at most half full. */
 struct table {
 	size_t capacity; /* a power of two */
-	struct mapping entries[];
+	struct pa_mapping entries[];
 };
 
-#define TABLE_BYTES(capacity) (sizeof(struct table) + (capacity) * sizeof(struct mapping))
+/* A mapping given back: had the reserve been larger, it would have been there for the next object. */
+struct ghost {
+	uint32_t units; /* 0: none */
+	uint32_t mark;  /* of the reserve, when it went */
+};
+
+#define TABLE_BYTES(capacity) (sizeof(struct table) + (capacity) * sizeof(struct pa_mapping))
 
 /*
  * [lock: large] A fork may find it in the midst of a change by a thread that the child has not; see
@@ -34,9 +37,9 @@ static struct {
 	struct table *table;
 	size_t count;
 	size_t bytes;
-	struct mapping cache[CACHE_MAX]; /* freed, the oldest first */
-	unsigned cached;
-	size_t cached_bytes;
+	struct pa_freed freed; /* the cache */
+	struct ghost ghosts[GHOSTS];
+	unsigned next_ghost;
 } large;
 
 static int64_t units_of(size_t bytes)
@@ -53,7 +56,7 @@ static size_t home_of(const struct table *table, const void *start)
 }
 
 /* The entry of a mapping, or the empty one where it would be. */
-static struct mapping *probe(struct table *table, const void *start)
+static struct pa_mapping *probe(struct table *table, const void *start)
 {
 	size_t i = home_of(table, start);
 
@@ -62,11 +65,11 @@ static struct mapping *probe(struct table *table, const void *start)
 	return &table->entries[i];
 }
 
-static struct mapping *find_locked(const void *start)
+static struct pa_mapping *find_locked(const void *start)
 {
 	if (large.count == 0)
 		return NULL;
-	struct mapping *entry = probe(large.table, start);
+	struct pa_mapping *entry = probe(large.table, start);
 	return entry->start ? entry : NULL;
 }
 
@@ -98,9 +101,9 @@ static bool table_reserve_locked(void)
 	       table_replace_locked(2 * large.table->capacity);
 }
 
-static void insert_locked(struct mapping mapping)
+static void insert_locked(struct pa_mapping mapping)
 {
-	struct mapping *entry = probe(large.table, mapping.start);
+	struct pa_mapping *entry = probe(large.table, mapping.start);
 
 	entry->bytes = mapping.bytes;
 	atomic_signal_fence(memory_order_seq_cst);
@@ -110,7 +113,7 @@ static void insert_locked(struct mapping mapping)
 }
 
 /* Entries behind the removed one move up, so that probing never meets a gap before its goal. */
-static void remove_locked(struct mapping *entry)
+static void remove_locked(struct pa_mapping *entry)
 {
 	struct table *table = large.table;
 	size_t mask = table->capacity - 1;
@@ -149,75 +152,79 @@ void pa_large_recover(void)
 		large.count++;
 		large.bytes += large.table->entries[i].bytes;
 	}
-	pa_reserve_add_dirty(-units_of(large.cached_bytes));
-	large.cached = 0;
-	large.cached_bytes = 0;
+	pa_reserve_add_dirty(-units_of(large.freed.bytes));
+	large.freed = (struct pa_freed){ .count = 0 };
 }
 
-static struct mapping cache_take_locked(unsigned index)
+static void remember_locked(struct pa_mapping mapping)
 {
-	struct mapping taken = large.cache[index];
+	struct ghost *ghost = &large.ghosts[large.next_ghost++ % GHOSTS];
 
-	large.cached--;
-	memmove(&large.cache[index], &large.cache[index + 1],
-		(large.cached - index) * sizeof large.cache[0]);
-	large.cached_bytes -= taken.bytes;
-	pa_reserve_add_dirty(-units_of(taken.bytes));
-	return taken;
+	*ghost = (struct ghost){ (uint32_t)units_of(mapping.bytes), pa_reserve_mark() };
 }
 
-static void cache_put_locked(struct mapping mapping)
+/* What was given back last and would have served, had it been kept, counts as a refault. */
+static void look_for_ghost(size_t bytes)
 {
-	large.cache[large.cached++] = mapping;
-	large.cached_bytes += mapping.bytes;
-	pa_reserve_add_dirty(units_of(mapping.bytes));
+	uint32_t units = (uint32_t)units_of(bytes);
+
+	pa_lock(PA_LOCK_LARGE);
+	for (unsigned i = 1; i <= GHOSTS; i++) {
+		struct ghost *ghost = &large.ghosts[(large.next_ghost - i) % GHOSTS];
+		if (ghost->units < units / 2 || ghost->units == 0)
+			continue;
+		pa_reserve_refault(pa_min(ghost->units, units), ghost->mark);
+		ghost->units -= (uint32_t)pa_min(ghost->units, units);
+		break;
+	}
+	pa_unlock(PA_LOCK_LARGE);
 }
 
-static void give_back(struct mapping mapping)
+static void give_back(struct pa_mapping mapping)
 {
+	if (!mapping.start)
+		return;
+	pa_lock(PA_LOCK_LARGE);
+	remember_locked(mapping);
+	pa_unlock(PA_LOCK_LARGE);
 	pa_os_unmap(mapping.start, mapping.bytes);
 	pa_sub_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(mapping.bytes));
 	pa_add_relaxed(&pa_reserve.purges, 1);
 	pa_add_relaxed(&pa_reserve.purged_units, (uint64_t)units_of(mapping.bytes));
-	pa_reserve_released((uint64_t)units_of(mapping.bytes));
 }
 
-/*
- * A freed mapping for bytes: the smallest that is large enough, cut to size, its rest staying in the
- * cache; else the largest that need not more than double, grown.
- */
-static char *cache_allocate(size_t bytes)
+/* Keep a freed mapping, as far as the reserve allows; others, that were freed before, go for it. */
+static void keep_freed(struct pa_mapping mapping)
 {
-	struct mapping taken = { 0 };
-	unsigned best = CACHE_MAX;
-
 	pa_lock(PA_LOCK_LARGE);
-	for (unsigned i = 0; i < large.cached; i++) {
-		size_t have = large.cache[i].bytes;
-		if (have < bytes / 2)
-			continue;
-		if (best == CACHE_MAX) {
-			best = i;
-			continue;
-		}
-		size_t chosen = large.cache[best].bytes;
-		if (have >= bytes ? chosen < bytes || have < chosen : chosen < bytes && have > chosen)
-			best = i;
-	}
-	if (best != CACHE_MAX) {
-		taken = cache_take_locked(best);
-		if (taken.bytes > bytes) {
-			cache_put_locked((struct mapping){ taken.start + bytes, taken.bytes - bytes });
-			taken.bytes = bytes;
-		}
-	}
+	struct pa_mapping evicted = pa_freed_put(&large.freed, mapping);
+	pa_reserve_add_dirty(units_of(mapping.bytes) - units_of(evicted.bytes));
+	pa_unlock(PA_LOCK_LARGE);
+	give_back(evicted);
+	pa_large_shrink(PA_RESERVE_LIMIT);
+}
+
+static struct pa_mapping taken_locked(struct pa_mapping mapping)
+{
+	pa_reserve_add_dirty(-units_of(mapping.bytes));
+	return mapping;
+}
+
+/* A freed mapping for bytes; or, cut or grown to size, the largest that need not more than double. */
+static char *allocate_freed(size_t bytes)
+{
+	pa_lock(PA_LOCK_LARGE);
+	struct pa_mapping taken = pa_freed_take(&large.freed, bytes);
+	if (!taken.start)
+		taken = pa_freed_take_largest(&large.freed, bytes / 2);
+	taken_locked(taken);
 	pa_unlock(PA_LOCK_LARGE);
 	if (!taken.start || taken.bytes == bytes)
 		return taken.start;
 
 	char *grown = pa_os_remap(taken.start, taken.bytes, bytes, true);
 	if (!grown) {
-		give_back(taken);
+		keep_freed(taken); /* its parts were mapped one by one, say */
 		return NULL;
 	}
 	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes - taken.bytes));
@@ -231,10 +238,7 @@ static char *map_fresh(size_t bytes, size_t align)
 	if (!start)
 		return NULL;
 	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes));
-	uint32_t mark;
-	uint64_t again = pa_reserve_taken((uint64_t)units_of(bytes), &mark);
-	if (again)
-		pa_reserve_refault(again, mark);
+	look_for_ghost(bytes);
 	return start;
 }
 
@@ -247,7 +251,7 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 		return NULL;
 	bytes = pa_round_up(pa_max(bytes, 1), page);
 
-	char *start = align <= page ? cache_allocate(bytes) : NULL;
+	char *start = align <= page ? allocate_freed(bytes) : NULL;
 	if (!start) {
 		start = map_fresh(bytes, align);
 		if (!start)
@@ -257,10 +261,10 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 	pa_lock(PA_LOCK_LARGE);
 	bool has_room = table_reserve_locked();
 	if (has_room)
-		insert_locked((struct mapping){ start, bytes });
+		insert_locked((struct pa_mapping){ start, bytes });
 	pa_unlock(PA_LOCK_LARGE);
 	if (!has_room) {
-		give_back((struct mapping){ start, bytes });
+		give_back((struct pa_mapping){ start, bytes });
 		return NULL;
 	}
 	return start;
@@ -269,37 +273,56 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 bool pa_large_free(void *p)
 {
 	pa_lock(PA_LOCK_LARGE);
-	struct mapping *entry = find_locked(p);
+	struct pa_mapping *entry = find_locked(p);
 	if (!entry) {
 		pa_unlock(PA_LOCK_LARGE);
 		return false;
 	}
-	struct mapping freed = *entry, evicted = { 0 };
+	struct pa_mapping freed = *entry;
 	remove_locked(entry);
 	pa_unlock(PA_LOCK_LARGE);
 
 	pa_reserve_tick();
-	pa_lock(PA_LOCK_LARGE);
-	if (pa_reserve_excess() + units_of(freed.bytes) <= 0) {
-		if (large.cached == CACHE_MAX)
-			evicted = cache_take_locked(0);
-		cache_put_locked(freed);
-	} else {
-		evicted = freed;
-	}
-	pa_unlock(PA_LOCK_LARGE);
-	if (evicted.start)
-		give_back(evicted);
+	keep_freed(freed);
 	return true;
 }
 
 size_t pa_large_bytes(const void *p)
 {
 	pa_lock(PA_LOCK_LARGE);
-	struct mapping *entry = find_locked(p);
+	struct pa_mapping *entry = find_locked(p);
 	size_t bytes = entry ? entry->bytes : 0;
 	pa_unlock(PA_LOCK_LARGE);
 	return bytes;
+}
+
+/* Grow into a freed mapping that follows, or leave the end as one: no system call, no fault. */
+static bool resize_in_place(struct pa_mapping *mapping, size_t bytes)
+{
+	if (bytes < mapping->bytes) {
+		struct pa_mapping rest = { mapping->start + bytes, mapping->bytes - bytes };
+		mapping->bytes = bytes;
+		keep_freed(rest);
+		return true;
+	}
+	pa_lock(PA_LOCK_LARGE);
+	struct pa_mapping more = taken_locked(pa_freed_take_at(
+		&large.freed, mapping->start + mapping->bytes, bytes - mapping->bytes));
+	pa_unlock(PA_LOCK_LARGE);
+	mapping->bytes += more.bytes;
+	return more.start != NULL;
+}
+
+static bool resize_by_remap(struct pa_mapping *mapping, size_t bytes)
+{
+	char *moved = pa_os_remap(mapping->start, mapping->bytes, bytes, true);
+
+	if (!moved)
+		return false;
+	pa_add_relaxed(&pa_reserve.mapped_units,
+		       (uint64_t)(units_of(bytes) - units_of(mapping->bytes)));
+	*mapping = (struct pa_mapping){ moved, bytes };
+	return true;
 }
 
 void *pa_large_resize(void *p, size_t bytes)
@@ -310,24 +333,30 @@ void *pa_large_resize(void *p, size_t bytes)
 
 	/* Only the caller owns the object, so nobody misses it in the table while it moves. */
 	pa_lock(PA_LOCK_LARGE);
-	struct mapping *entry = find_locked(p);
-	struct mapping mapping = entry ? *entry : (struct mapping){ 0 };
+	struct pa_mapping *entry = find_locked(p);
+	struct pa_mapping mapping = entry ? *entry : (struct pa_mapping){ 0 };
 	if (entry && mapping.bytes != bytes)
 		remove_locked(entry);
 	pa_unlock(PA_LOCK_LARGE);
 	if (!mapping.start || mapping.bytes == bytes)
 		return mapping.start;
 
-	char *moved = pa_os_remap(mapping.start, mapping.bytes, bytes, true);
-	if (moved) {
-		pa_add_relaxed(&pa_reserve.mapped_units,
-			       (uint64_t)(units_of(bytes) - units_of(mapping.bytes)));
-		mapping = (struct mapping){ moved, bytes };
-	}
+	bool is_resized = resize_in_place(&mapping, bytes) || resize_by_remap(&mapping, bytes);
 	pa_lock(PA_LOCK_LARGE);
 	insert_locked(mapping); /* the table has not shrunk: there is room */
 	pa_unlock(PA_LOCK_LARGE);
-	return moved;
+	return is_resized ? mapping.start : NULL;
+}
+
+/* How much to give back at once; 0 if the goal is reached. */
+static size_t step_locked(enum pa_reserve_goal goal)
+{
+	if (!pa_reserve_is_above(goal))
+		return 0;
+	if (goal != PA_RESERVE_LIMIT)
+		return SIZE_MAX;
+	return pa_round_up(pa_max((size_t)pa_reserve_excess() << PA_UNIT_SHIFT, GIVE_BACK_BYTES),
+			   pa_os_page_bytes());
 }
 
 uint64_t pa_large_shrink(enum pa_reserve_goal goal)
@@ -335,10 +364,11 @@ uint64_t pa_large_shrink(enum pa_reserve_goal goal)
 	uint64_t units = 0;
 
 	for (;;) {
-		struct mapping taken = { 0 };
+		struct pa_mapping taken = { 0 };
 		pa_lock(PA_LOCK_LARGE);
-		if (large.cached > 0 && pa_reserve_is_above(goal))
-			taken = cache_take_locked(0);
+		size_t step = step_locked(goal);
+		if (step > 0)
+			taken = taken_locked(pa_freed_take_oldest(&large.freed, step));
 		pa_unlock(PA_LOCK_LARGE);
 		if (!taken.start)
 			return units;
@@ -352,7 +382,7 @@ void pa_large_count(struct pa_large_counts *counts)
 	pa_lock(PA_LOCK_LARGE);
 	counts->objects = large.count;
 	counts->bytes = large.bytes;
-	counts->cached_bytes = large.cached_bytes;
+	counts->cached_bytes = large.freed.bytes;
 	counts->record_bytes = large.table ? TABLE_BYTES(large.table->capacity) : 0;
 	pa_unlock(PA_LOCK_LARGE);
 }

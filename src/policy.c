@@ -48,15 +48,22 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 	return has_refaults;
 }
 
-/* By how much the evidence asks to grow: the least distance that it pays for; 0 if there is none. */
+/*
+ * By how much the evidence asks to grow: the least distance that it pays for; 0 if there is none.  Once
+ * is enough for a small distance, if that is where most of the refaults come from.
+ */
 static uint64_t growth(struct pa_policy *policy)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, total = 0;
+
+	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
+		total += policy->evidence_units[i];
 
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++) {
 		uint64_t units = UINT64_C(64) << i;
 		sum += policy->evidence_units[i];
-		if (sum < units * (units <= PA_POLICY_SMALL_UNITS ? 1 : PA_POLICY_EVIDENCE))
+		bool is_small = units <= PA_POLICY_SMALL_UNITS && 2 * sum > total;
+		if (sum < units * (is_small ? 1 : PA_POLICY_EVIDENCE))
 			continue;
 		for (unsigned j = 0; j <= i; j++)
 			policy->evidence_units[j] = 0;

@@ -25,7 +25,7 @@
 #define PA_POLICY_SMALL_UNITS 512 /* up to this distance, once is enough */
 #define PA_POLICY_FLOOR_UNITS 128 /* kept without evidence: half a MiB */
 #define PA_POLICY_CAP_SHARE 1     /* at most as much as is live, or ... */
-#define PA_POLICY_CAP_UNITS (64 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
+#define PA_POLICY_CAP_UNITS (24 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
 
 /* Distances are told apart by doublings, the first up to 64 units, the last without end. */
 #define PA_POLICY_DISTANCES 16

@@ -30,6 +30,7 @@ static int begin(void **state)
 	(void)state;
 	keep(0);
 	pa_large_shrink(PA_RESERVE_NOTHING);
+	memset(large.ghosts, 0, sizeof large.ghosts);
 	keep(PA_MIB * 256);
 	mapped_before = pa_load_relaxed(&pa_reserve.mapped_units);
 	dirty_before = (uint64_t)pa_load_relaxed(&pa_reserve.dirty_units);
@@ -42,7 +43,7 @@ static void check(void)
 	size_t count = 0, bytes = 0;
 
 	for (size_t i = 0; large.table && i < large.table->capacity; i++) {
-		struct mapping *entry = &large.table->entries[i];
+		struct pa_mapping *entry = &large.table->entries[i];
 		if (!entry->start)
 			continue;
 		assert_ptr_equal(probe(large.table, entry->start), entry);
@@ -53,11 +54,7 @@ static void check(void)
 	assert_int_equal(large.bytes, bytes);
 	if (large.table)
 		assert_true(2 * large.count <= large.table->capacity);
-	assert_true(large.cached <= CACHE_MAX);
-	size_t cached_bytes = 0;
-	for (unsigned i = 0; i < large.cached; i++)
-		cached_bytes += large.cache[i].bytes;
-	assert_int_equal(large.cached_bytes, cached_bytes);
+	size_t cached_bytes = large.freed.bytes;
 	assert_int_equal((uint64_t)pa_load_relaxed(&pa_reserve.dirty_units) - dirty_before,
 			 cached_bytes / PAGE);
 	assert_int_equal(pa_load_relaxed(&pa_reserve.mapped_units), (bytes + cached_bytes) / PAGE);
@@ -207,7 +204,7 @@ static void test_removal_across_the_end_of_the_table(void **state)
 				starts[n++] = start;
 		}
 		for (unsigned i = 0; i < CHAIN; i++)
-			insert_locked((struct mapping){ starts[i], PAGE * (i + 1) });
+			insert_locked((struct pa_mapping){ starts[i], PAGE * (i + 1) });
 		shuffle(&dice, starts, CHAIN);
 		for (unsigned i = 0; i < CHAIN; i++) {
 			remove_locked(find_locked(starts[i]));
@@ -218,38 +215,52 @@ static void test_removal_across_the_end_of_the_table(void **state)
 	}
 }
 
+/* Objects with others between them, so that they are no neighbours once they are freed. */
+static void allocate_apart(unsigned count, const size_t *mib, char **p, char **between)
+{
+	for (unsigned i = 0; i < count; i++) {
+		p[i] = allocate(mib[i] * PA_MIB);
+		between[i] = allocate(PA_MIB); /* too large for gaps elsewhere */
+	}
+}
+
 static void test_cache_fits_best(void **state)
 {
+	static const size_t mib[] = { 1, 3, 2 };
+	char *p[3], *between[3];
+	bool is_zero = true;
 	(void)state;
 
-	char *one = allocate(PA_MIB), *three = allocate(3 * PA_MIB), *two = allocate(2 * PA_MIB);
-	memset(two, 1, 2 * PA_MIB);
-	assert_true(pa_large_free(one));
-	assert_true(pa_large_free(three));
-	assert_true(pa_large_free(two));
-	assert_int_equal(large.cached_bytes, 6 * PA_MIB);
+	allocate_apart(3, mib, p, between);
+	memset(p[2], 1, 2 * PA_MIB);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(pa_large_free(p[i]));
+	assert_int_equal(large.freed.bytes, 6 * PA_MIB);
 	check();
 	/* Just that size. */
-	bool is_zero = true;
-	assert_ptr_equal(pa_large_allocate(2 * PA_MIB, 1, &is_zero), two);
+	assert_ptr_equal(pa_large_allocate(2 * PA_MIB, 1, &is_zero), p[2]);
 	assert_false(is_zero);
 	/* The smallest that is larger, and its rest stays. */
-	assert_ptr_equal(allocate(PA_MIB / 2), one);
-	assert_int_equal(large.cached_bytes, PA_MIB / 2 + 3 * PA_MIB);
-	assert_ptr_equal(allocate(PA_MIB / 2), one + PA_MIB / 2);
+	assert_ptr_equal(allocate(PA_MIB / 2), p[0]);
+	assert_int_equal(large.freed.bytes, PA_MIB / 2 + 3 * PA_MIB);
+	assert_ptr_equal(allocate(PA_MIB / 2), p[0] + PA_MIB / 2);
 	check();
-	assert_int_equal(large.cached, 1);
-	assert_true(pa_large_free(two));
-	assert_true(pa_large_free(one));
-	assert_true(pa_large_free(one + PA_MIB / 2));
+	/* Both halves, freed, are one again. */
+	assert_true(pa_large_free(p[0] + PA_MIB / 2));
+	assert_true(pa_large_free(p[0]));
+	assert_ptr_equal(allocate(PA_MIB), p[0]);
+	assert_true(pa_large_free(p[0]));
 	/* The largest of those that are too small grows. */
-	assert_int_equal(large.cached, 4);
 	char *four = allocate(4 * PA_MIB);
 	assert_int_equal(pa_large_bytes(four), 4 * PA_MIB);
 	memset(four, 2, 4 * PA_MIB);
-	assert_int_equal(large.cached_bytes, 3 * PA_MIB);
+	assert_int_equal(large.freed.bytes, PA_MIB);
 	check();
 	assert_true(pa_large_free(four));
+	assert_true(pa_large_free(p[2]));
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(pa_large_free(between[i]));
+	check();
 }
 
 /* What would have to grow to more than double is no help. */
@@ -262,58 +273,85 @@ static void test_cache_is_not_grown_much(void **state)
 	char *p = pa_large_allocate(2 * PA_MIB + 2 * PAGE, 1, &is_zero);
 	assert_non_null(p);
 	assert_true(is_zero);
-	assert_int_equal(large.cached, 1);
+	assert_int_equal(large.freed.bytes, PA_MIB);
 	check();
 	assert_true(pa_large_free(p));
 }
 
-static void test_cache_puts_the_oldest_out(void **state)
+/* An object that is cut leaves its end to the cache, and grows into it again: it stays where it is. */
+static void test_resize_by_the_cache(void **state)
 {
-	char *p[CACHE_MAX + 2];
 	(void)state;
 
-	for (unsigned i = 0; i < CACHE_MAX + 2; i++) {
-		p[i] = allocate((i + 1) * PA_MIB / 4 + PA_MIB);
-		p[i][0] = 1;
-	}
-	for (unsigned i = 0; i < CACHE_MAX + 2; i++)
-		assert_true(pa_large_free(p[i]));
-	assert_int_equal(large.cached, CACHE_MAX);
-	assert_ptr_equal(large.cache[0].start, p[2]);
-	assert_ptr_equal(large.cache[CACHE_MAX - 1].start, p[CACHE_MAX + 1]);
-	assert_false(is_mapped(p[0]));
-	assert_false(is_mapped(p[1]));
-	assert_true(is_mapped(p[2]));
+	char *p = allocate(4 * PA_MIB);
+	memset(p, 5, 4 * PA_MIB);
+	assert_ptr_equal(pa_large_resize(p, PA_MIB), p);
+	assert_int_equal(large.freed.bytes, 3 * PA_MIB);
 	check();
+	assert_ptr_equal(pa_large_resize(p, 2 * PA_MIB), p);
+	assert_int_equal(large.freed.bytes, 2 * PA_MIB);
+	assert_int_equal(p[2 * PA_MIB - 1], 5);
+	check();
+	/* Where nothing may be kept, the end goes at once. */
+	keep(0);
+	assert_ptr_equal(pa_large_resize(p, PA_MIB), p);
+	assert_int_equal(large.freed.bytes, 0);
+	assert_false(is_mapped(p + PA_MIB));
+	check();
+	assert_true(pa_large_free(p));
+}
+
+/* What was given back and would soon have been of use again is a refault, once. */
+static void test_given_back_too_soon(void **state)
+{
+	(void)state;
+
+	keep(0);
+	uint64_t before = pa_reserve_refault_units();
+	assert_true(pa_large_free(allocate(3 * PA_MIB)));
+	char *small = allocate(PA_MIB), *large_one = allocate(8 * PA_MIB),
+	     *again = allocate(2 * PA_MIB);
+	assert_int_equal(pa_reserve_refault_units() - before, 3 * PA_MIB / PAGE);
+	assert_true(pa_large_free(allocate(2 * PA_MIB)));
+	assert_int_equal(pa_reserve_refault_units() - before, 3 * PA_MIB / PAGE);
+	assert_true(pa_large_free(small));
+	assert_true(pa_large_free(large_one));
+	assert_true(pa_large_free(again));
 }
 
 static void test_cache_is_within_the_reserve(void **state)
 {
-	char *p[4];
+	static const size_t mib[] = { 2, 2, 2, 2 };
+	char *p[4], *between[4];
 	(void)state;
 
 	keep(dirty_before * PAGE + 5 * PA_MIB);
-	for (unsigned i = 0; i < 4; i++)
-		p[i] = allocate(2 * PA_MIB);
+	allocate_apart(4, mib, p, between);
 	uint64_t purged = pa_load_relaxed(&pa_reserve.purged_units);
 	for (unsigned i = 0; i < 4; i++)
 		assert_true(pa_large_free(p[i]));
-	assert_int_equal(large.cached_bytes, 4 * PA_MIB);
-	assert_int_equal(pa_load_relaxed(&pa_reserve.purged_units) - purged, 4 * PA_MIB / PAGE);
+	assert_int_equal(large.freed.bytes, 5 * PA_MIB);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.purged_units) - purged, 3 * PA_MIB / PAGE);
+	assert_false(is_mapped(p[0]));
+	assert_true(is_mapped(p[1])); /* the end of it has gone */
+	assert_false(is_mapped(p[1] + PA_MIB));
 	check();
 	/* Less is allowed now: the oldest go until it is enough. */
 	keep(dirty_before * PAGE + 3 * PA_MIB);
 	assert_int_equal(pa_large_shrink(PA_RESERVE_LIMIT), 2 * PA_MIB / PAGE);
-	assert_false(is_mapped(p[0]));
-	assert_true(is_mapped(p[1]));
+	assert_false(is_mapped(p[1]));
+	assert_true(is_mapped(p[3] + PA_MIB));
 	assert_int_equal(pa_large_shrink(PA_RESERVE_LIMIT), 0);
 	check();
 	/* What was asked for in bytes is kept by an idle process too. */
 	assert_int_equal(pa_large_shrink(PA_RESERVE_FLOOR), 0);
 	pa_store_relaxed(&pa_reserve.floor_units, dirty_before);
-	assert_int_equal(pa_large_shrink(PA_RESERVE_FLOOR), 2 * PA_MIB / PAGE);
+	assert_int_equal(pa_large_shrink(PA_RESERVE_FLOOR), 3 * PA_MIB / PAGE);
 	assert_int_equal(pa_large_shrink(PA_RESERVE_NOTHING), 0);
-	assert_false(is_mapped(p[1]));
+	assert_false(is_mapped(p[3]));
+	check();
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(pa_large_free(between[i]));
 	check();
 }
 
@@ -334,10 +372,8 @@ static void test_resize(void **state)
 		assert_int_equal(pa_large_bytes(p), now);
 		for (size_t i = 0; i < pa_min(had, now); i += PAGE)
 			assert_int_equal(p[i], (char)(i >> 12));
-		for (size_t i = had; i < now; i += PAGE) {
-			assert_int_equal(p[i], 0);
+		for (size_t i = had; i < now; i += PAGE)
 			p[i] = (char)(i >> 12);
-		}
 		had = now;
 		check();
 	}
@@ -379,15 +415,15 @@ static void test_recover_from_a_doubled_entry(void **state)
 		p[i] = allocate((i % 9 + 1) * PAGE);
 	assert_true(pa_large_free(allocate(5 * PA_MIB)));
 	/* Some entry that is not at its home: its double there, where another one has just gone. */
-	struct mapping *moved = NULL;
+	struct pa_mapping *moved = NULL;
 	for (size_t i = 0; i < large.table->capacity && !moved; i++)
 		if (large.table->entries[i].start &&
 		    home_of(large.table, large.table->entries[i].start) != i)
 			moved = &large.table->entries[i];
 	assert_non_null(moved);
-	struct mapping *home = &large.table->entries[home_of(large.table, moved->start)];
+	struct pa_mapping *home = &large.table->entries[home_of(large.table, moved->start)];
 	char *removed = home->start;
-	size_t removed_bytes = home->bytes, cached_bytes = large.cached_bytes;
+	size_t removed_bytes = home->bytes, cached_bytes = large.freed.bytes;
 	*home = *moved;
 	large.count--;
 	large.bytes -= removed_bytes;
@@ -395,7 +431,7 @@ static void test_recover_from_a_doubled_entry(void **state)
 	pa_large_recover();
 	pa_sub_relaxed(&pa_reserve.mapped_units, cached_bytes / PAGE); /* what the cache held is lost */
 	check();
-	assert_int_equal(large.cached, 0);
+	assert_int_equal(large.freed.count, 0);
 	assert_int_equal(large.count, COUNT - 1);
 	for (unsigned i = 0; i < COUNT; i++) {
 		assert_int_equal(pa_large_bytes(p[i]), p[i] == removed ? 0 : (i % 9 + 1) * PAGE);
@@ -426,7 +462,7 @@ static bool is_sound(void)
 	size_t count = 0, bytes = 0;
 
 	for (size_t i = 0; i < large.table->capacity; i++) {
-		struct mapping *entry = &large.table->entries[i];
+		struct pa_mapping *entry = &large.table->entries[i];
 		if (!entry->start)
 			continue;
 		if (probe(large.table, entry->start) != entry || !is_mapped(entry->start))
@@ -535,7 +571,8 @@ int main(void)
 		point(test_removal_across_the_end_of_the_table),
 		point(test_cache_fits_best),
 		point(test_cache_is_not_grown_much),
-		point(test_cache_puts_the_oldest_out),
+		point(test_resize_by_the_cache),
+		point(test_given_back_too_soon),
 		point(test_cache_is_within_the_reserve),
 		point(test_resize),
 		point(test_counts),
