@@ -195,7 +195,7 @@ void pa_arena_check(struct pa_arena *arena)
 							pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS);
 			PA_ASSERT((present & ~touched) == 0, "present units are touched");
 			(void)present, (void)touched;
-			pa_pool_check(pool, pa_arena_slot_start(arena, slot));
+			pa_pool_check(pool);
 		}
 		dead += pool->dead_units;
 		slot += pa_pool_slots(pool);

@@ -240,7 +240,10 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 		return NULL;
 	pa_placement_take(heap, arena, first, slots);
 	struct pa_pool *pool = &arena->pools[first];
-	pa_pool_init(pool, pa_arena_slot_start(arena, first), class_index, pa_heap_tag(heap));
+	char *start = pa_arena_slot_start(arena, first);
+	if (heap->kind == PA_HEAP_INTERPRETER)
+		start += pa_class_lead(class_index);
+	pa_pool_init(pool, start, class_index, pa_heap_tag(heap));
 	pa_arena_extend(arena, first, 1, slots);
 	return pool;
 }
@@ -391,7 +394,7 @@ struct pa_pool *pa_heap_find(const struct pa_heap *heap, const void *p, const ch
 	    (pool->class_index < PA_CLASS_RUN &&
 	     pa_class_block_index(pool->reciprocal, offset) >= class_of_pool(pool)->blocks))
 		pa_fatal(PA_FATAL_INSIDE, function, p);
-	if (pa_pool_is_absent(pool, offset) || is_freed(heap, pool, p))
+	if (pa_pool_is_absent(pool, p) || is_freed(heap, pool, p))
 		pa_fatal(PA_FATAL_FREED, function, p);
 	return pool;
 }

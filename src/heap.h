@@ -245,7 +245,7 @@ PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const voi
 
 	if (PA_UNLIKELY(pa_load_relaxed(&pool->owner) != pa_heap_tag(heap)) ||
 	    PA_UNLIKELY(!pa_class_is_block_start(pool->reciprocal, offset)) ||
-	    PA_UNLIKELY(pa_pool_is_absent(pool, offset)) ||
+	    PA_UNLIKELY(pa_pool_is_absent(pool, p)) ||
 	    PA_UNLIKELY(((const struct pa_block *)p)->key == pa_pool_key(pool)))
 		return NULL;
 	return pool;

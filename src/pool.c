@@ -17,22 +17,38 @@ static uint16_t unit_range(size_t first_byte, size_t last_byte)
 	return (uint16_t)pa_bit_range(first, last - first + 1);
 }
 
-/* The units that a block touches. */
-static uint16_t block_units(const struct pa_class *class, unsigned block)
+static size_t lead_of(const struct pa_pool *pool)
 {
-	size_t first = (size_t)block * class->block_bytes;
+	return pool->start % PA_SLOT_BYTES;
+}
+
+/* How far behind the first slot's start a block is. */
+static size_t place_of_block(const struct pa_pool *pool, const struct pa_class *class, unsigned block)
+{
+	return lead_of(pool) + (size_t)block * class->block_bytes;
+}
+
+/* The units that a block touches. */
+static uint16_t block_units(const struct pa_pool *pool, const struct pa_class *class, unsigned block)
+{
+	size_t first = place_of_block(pool, class, block);
 
 	return unit_range(first, first + class->block_bytes - 1);
 }
 
-static unsigned first_block_of_unit(const struct pa_class *class, unsigned unit)
+static unsigned first_block_of_unit(const struct pa_pool *pool, const struct pa_class *class,
+				    unsigned unit)
 {
-	return pa_class_block_index(class->reciprocal, unit << PA_UNIT_SHIFT);
+	size_t at = (size_t)unit << PA_UNIT_SHIFT, lead = lead_of(pool);
+
+	return at <= lead ? 0 : pa_class_block_index(class->reciprocal, (uint32_t)(at - lead));
 }
 
-static unsigned last_block_of_unit(const struct pa_class *class, unsigned unit)
+static unsigned last_block_of_unit(const struct pa_pool *pool, const struct pa_class *class,
+				   unsigned unit)
 {
-	unsigned last = pa_class_block_index(class->reciprocal, ((unit + 1) << PA_UNIT_SHIFT) - 1);
+	size_t at = (size_t)(unit + 1) << PA_UNIT_SHIFT;
+	unsigned last = pa_class_block_index(class->reciprocal, (uint32_t)(at - 1 - lead_of(pool)));
 
 	return last < class->blocks ? last : class->blocks - 1u;
 }
@@ -89,14 +105,18 @@ uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit)
 {
 	const struct pa_class *class = &pa_classes[pool->class_index];
 
-	return block_units(class, first_block_of_unit(class, unit)) & pa_pool_carvable(pool);
+	return block_units(pool, class, first_block_of_unit(pool, class, unit)) &
+	       pa_pool_carvable(pool);
 }
 
-/* What is left behind the last block begins as a free block does, so that nobody frees it as one. */
+/* What is left before the first block and behind the last begins as a free one does: nobody frees it. */
 static void mark_waste(const struct pa_pool *pool, const struct pa_class *class, char *start,
-		       unsigned last)
+		       unsigned first, unsigned last)
 {
-	size_t waste = (size_t) class->blocks * class->block_bytes;
+	size_t waste = place_of_block(pool, class, class->blocks);
+
+	if (first == 0 && lead_of(pool) > 0)
+		((struct pa_block *)start)->key = pa_pool_key(pool);
 
 	if (last + 1u == class->blocks && waste < class->slots * PA_SLOT_BYTES &&
 	    !(pool->absent >> (waste >> PA_UNIT_SHIFT) & 1))
@@ -106,19 +126,19 @@ static void mark_waste(const struct pa_pool *pool, const struct pa_class *class,
 void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 {
 	const struct pa_class *class = &pa_classes[pool->class_index];
-	unsigned first = first_block_of_unit(class, pa_lowest_bit(units));
-	unsigned last = last_block_of_unit(class, pa_highest_bit(units));
+	unsigned first = first_block_of_unit(pool, class, pa_lowest_bit(units));
+	unsigned last = last_block_of_unit(pool, class, pa_highest_bit(units));
 
 	PA_ASSERT((pool->absent & units) == units, "only absent units are carved");
 	pool->absent &= (uint16_t)~units;
 	/* The blocks at both ends may reach into units that stay absent; those between do not. */
-	if (block_units(class, first) & pool->absent)
+	if (block_units(pool, class, first) & pool->absent)
 		first++;
-	if (last >= first && (block_units(class, last) & pool->absent)) {
+	if (last >= first && (block_units(pool, class, last) & pool->absent)) {
 		/* One that begins here and is not listed is free none the less, and should look so. */
-		if (!(pool->absent >> ((size_t)last * class->block_bytes >> PA_UNIT_SHIFT) & 1))
-			((struct pa_block *)(start + (size_t)last * class->block_bytes))->key =
-				pa_pool_key(pool);
+		size_t place = place_of_block(pool, class, last);
+		if (!(pool->absent >> (place >> PA_UNIT_SHIFT) & 1))
+			((struct pa_block *)(start + place))->key = pa_pool_key(pool);
 		if (last == 0)
 			return;
 		last--;
@@ -127,8 +147,8 @@ void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 		return;
 
 	uintptr_t key = pa_pool_key(pool);
-	mark_waste(pool, class, start, last);
-	char *p = start + (size_t)last * class->block_bytes;
+	mark_waste(pool, class, start, first, last);
+	char *p = start + place_of_block(pool, class, last);
 	struct pa_block *next = pool->list;
 	for (unsigned n = last - first + 1; n > 0; n--, p -= class->block_bytes) {
 		struct pa_block *block = (struct pa_block *)p;
@@ -165,20 +185,20 @@ static bool has_all_bits(const uint64_t *bits, unsigned first, unsigned last)
 static bool is_dead(const struct pa_pool *pool, const struct pa_class *class, const uint64_t *listed,
 		    unsigned unit)
 {
-	unsigned first = first_block_of_unit(class, unit);
-	unsigned last = last_block_of_unit(class, unit);
+	unsigned first = first_block_of_unit(pool, class, unit);
+	unsigned last = last_block_of_unit(pool, class, unit);
 
 	/* By P1 and P3, a block that touches an absent unit is free. */
-	if (!has_bit(listed, first) && (block_units(class, first) & pool->absent))
+	if (!has_bit(listed, first) && (block_units(pool, class, first) & pool->absent))
 		first++;
-	if (last >= first && !has_bit(listed, last) && (block_units(class, last) & pool->absent))
+	if (last >= first && !has_bit(listed, last) && (block_units(pool, class, last) & pool->absent))
 		last--;
 	return has_all_bits(listed, first, last);
 }
 
-static unsigned index_of(const struct pa_class *class, const char *start, const void *block)
+static unsigned index_of(const struct pa_pool *pool, const struct pa_class *class, const void *block)
 {
-	return pa_class_block_index(class->reciprocal, (uint32_t)((const char *)block - start));
+	return pa_class_block_index(class->reciprocal, pa_pool_offset(pool, block));
 }
 
 /*
@@ -193,9 +213,9 @@ static void find_listed(const struct pa_pool *pool, const struct pa_class *class
 	unsigned found = 0, present = 0;
 
 	for (unsigned i = 0; i < class->blocks; i++) {
-		if (block_units(class, i) & pool->absent)
+		if (block_units(pool, class, i) & pool->absent)
 			continue;
-		const struct pa_block *block = (const void *)(start + (size_t)i * class->block_bytes);
+		const struct pa_block *block = (const void *)(start + place_of_block(pool, class, i));
 		present++;
 		if (block->key == key) {
 			set_bit(listed, i);
@@ -206,7 +226,7 @@ static void find_listed(const struct pa_pool *pool, const struct pa_class *class
 		return;
 	memset(listed, 0, BLOCKS_MAX / 8);
 	for (const struct pa_block *b = pool->list; b; b = b->next)
-		set_bit(listed, index_of(class, start, b));
+		set_bit(listed, index_of(pool, class, b));
 }
 
 /* Make the list anew, in order of address, of the listed blocks that touch no absent unit. */
@@ -218,9 +238,9 @@ static void list_again(struct pa_pool *pool, const struct pa_class *class, char 
 	for (unsigned word = 0; word < BLOCKS_MAX / WORD_BITS; word++) {
 		for (uint64_t bits = listed[word]; bits; bits &= bits - 1) {
 			unsigned i = word * WORD_BITS + pa_lowest_bit(bits);
-			if (block_units(class, i) & pool->absent)
+			if (block_units(pool, class, i) & pool->absent)
 				continue;
-			*link = (struct pa_block *)(start + (size_t)i * class->block_bytes);
+			*link = (struct pa_block *)(start + place_of_block(pool, class, i));
 			link = &(*link)->next;
 		}
 	}
@@ -284,26 +304,27 @@ bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block)
 	       is_in_list(pa_load_acquire(&pool->remote), block); /* pairs with free_remote */
 }
 
-unsigned pa_pool_check(const struct pa_pool *pool, const char *start)
+unsigned pa_pool_check(const struct pa_pool *pool)
 {
 	const struct pa_class *class = &pa_classes[pool->class_index];
 	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
 	unsigned count = 0, unlisted = 0;
 
 	for (const struct pa_block *b = pool->list; b; b = b->next) {
-		uint32_t offset = (uint32_t)((const char *)b - start);
-		unsigned block = index_of(class, start, b);
+		uint32_t offset = pa_pool_offset(pool, b);
+		unsigned block = index_of(pool, class, b);
 		PA_ASSERT(pa_class_is_block_start(pool->reciprocal, offset),
 			  "listed blocks begin where blocks begin");
 		PA_ASSERT(block < class->blocks, "listed blocks lie in their pool");
 		PA_ASSERT(!has_bit(listed, block), "a block is listed once");
-		PA_ASSERT(!(block_units(class, block) & pool->absent), "P1: listed blocks are present");
+		PA_ASSERT(!(block_units(pool, class, block) & pool->absent),
+			  "P1: listed blocks are present");
 		set_bit(listed, block);
 		count++;
 		(void)offset;
 	}
 	for (unsigned block = 0; block < class->blocks; block++)
-		unlisted += (block_units(class, block) & pool->absent) != 0;
+		unlisted += (block_units(pool, class, block) & pool->absent) != 0;
 	PA_ASSERT((unsigned)pool->used + count + unlisted == class->blocks,
 		  "P1, P2: every block is live, listed or touches an absent unit");
 	return count;

@@ -43,7 +43,7 @@ struct pa_pool {
 	int16_t used;            /* [owner] P2 */
 	int16_t watermark;       /* [owner] a free that brings used down to this is handled by heap.c */
 	uint32_t reciprocal;     /* [const] of the class, see sizeclass.h */
-	uint32_t start;          /* [const] the low half of the address of the first byte */
+	uint32_t start;          /* [const] the low half of the address of the first block */
 	_Atomic(uint32_t) owner; /* [owner] tag of the heap, 0 for a free slot; read by all */
 	uint16_t absent;         /* [owner] a bit for each unit */
 	uint16_t first;          /* [const] where in the arena the record of the pool's first slot is */
@@ -75,16 +75,19 @@ PA_INLINE unsigned pa_pool_slots(const struct pa_pool *pool)
 		       : pa_classes[pool->class_index].slots;
 }
 
-/* How far an address of the pool is behind its start. */
+/* How far an address of the pool is behind its first block. */
 PA_INLINE uint32_t pa_pool_offset(const struct pa_pool *pool, const void *p)
 {
 	return (uint32_t)(uintptr_t)p - pool->start;
 }
 
-PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, uint32_t offset)
+PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, const void *p)
 {
+	uint32_t slot_start = pool->start & ~(uint32_t)(PA_SLOT_BYTES - 1);
+
 	/* Most pools have none: the first half of the question is the quick one. */
-	return pool->absent != 0 && ((uint32_t)pool->absent >> (offset >> PA_UNIT_SHIFT) & 1);
+	return pool->absent != 0 &&
+	       ((uint32_t)pool->absent >> (((uint32_t)(uintptr_t)p - slot_start) >> PA_UNIT_SHIFT) & 1);
 }
 
 /* All units that blocks of the class can touch, as a mask like absent.  Units behind are always absent. */
@@ -93,7 +96,10 @@ uint16_t pa_pool_units(unsigned class_index);
 /* Those of them that are absent: what can be carved. */
 uint16_t pa_pool_carvable(const struct pa_pool *pool);
 
-/* Begin a pool on the record of its first slot; all its units are absent. */
+/*
+ * Begin a pool on the record of its first slot; all its units are absent.  start is its first block,
+ * which may lie behind the slot's start as sizeclass.h tells.
+ */
 void pa_pool_init(struct pa_pool *pool, const char *start, unsigned class_index, uint32_t owner);
 
 /* Begin a run: one live block that covers so many units. */
@@ -116,6 +122,6 @@ unsigned pa_pool_expect_dead(const struct pa_pool *pool);
 bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block);
 
 /* Assert P1 to P3 as far as they can be seen; returns the number of listed blocks. */
-unsigned pa_pool_check(const struct pa_pool *pool, const char *start);
+unsigned pa_pool_check(const struct pa_pool *pool);
 
 #endif

@@ -13,7 +13,8 @@
 #define IS_TIGHT(b, n) (WASTE(b, n) * 64 <= (n)*PA_SLOT_BYTES)
 #define IS_FIT(b, n) ((n)*PA_SLOT_BYTES / (b) >= 8 && IS_TIGHT(b, n))
 #define SLOTS(b) (IS_FIT(b, 1) ? 1 : IS_FIT(b, 2) ? 2 : IS_FIT(b, 3) ? 3 : 4)
-#define BLOCKS(b) (SLOTS(b) * PA_SLOT_BYTES / (b))
+#define LEAD(b) ((b) <= PA_LEAD_MAX ? PA_LEAD_BYTES : 0)
+#define BLOCKS(b) ((SLOTS(b) * PA_SLOT_BYTES - LEAD(b)) / (b))
 #define WAKE(b) (BLOCKS(b) / 16 < 1 ? 1 : BLOCKS(b) / 16 > 8 ? 8 : BLOCKS(b) / 16)
 #define CLASS(b) { (b), (uint32_t)(((UINT64_C(1) << 32) + (b)-1) / (b)), BLOCKS(b), SLOTS(b), WAKE(b) },
 

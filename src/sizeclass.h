@@ -25,6 +25,14 @@
 /* The pseudo class of medium objects: one run of slots, one block. */
 #define PA_CLASS_RUN PA_CLASSES
 
+/*
+ * CPython's objects begin 16 bytes behind a cache line where their size is a multiple of one: so the
+ * characters of a short string, 48 bytes behind its start, begin a line and do not lie across two.  Up to
+ * this size there is room for that in each pool; nobody asks an interpreter's heap for alignment.
+ */
+#define PA_LEAD_MAX 256u
+#define PA_LEAD_BYTES 16u
+
 /* Requests up to here are page runs in arenas; larger ones are mappings of their own. */
 #define PA_MEDIUM_MAX (PA_ARENA_BYTES / 4)
 
@@ -41,6 +49,11 @@ extern const struct pa_class pa_classes[PA_CLASSES + 1];
 PA_INLINE unsigned pa_class_of_tiny(size_t bytes)
 {
 	return (unsigned)((bytes + 15) >> 4);
+}
+
+PA_INLINE size_t pa_class_lead(unsigned class_index)
+{
+	return class_index <= PA_LEAD_MAX / 16 ? PA_LEAD_BYTES : 0;
 }
 
 /* The class of a request above PA_TINY_MAX and up to PA_SMALL_MAX. */

@@ -34,7 +34,7 @@ static void test_pools(void **state)
 		size_t bytes = class->slots * PA_SLOT_BYTES;
 		assert_int_equal(class->block_bytes % PA_ALIGN, 0);
 		assert_in_range(class->slots, 1, 4);
-		assert_int_equal(class->blocks, bytes / class->block_bytes);
+		assert_int_equal(class->blocks, (bytes - pa_class_lead(c)) / class->block_bytes);
 		assert_true(class->blocks >= 8 || class->slots == 4);
 		assert_true(class->blocks >= 4);
 		assert_true(bytes % class->block_bytes * 64 <= bytes || class->slots == 4);
