@@ -209,9 +209,12 @@ bool pa_os_wipe_on_fork(void *start, size_t bytes)
 static uint64_t clock_ns(clockid_t id)
 {
 	struct timespec t;
+	int saved = errno;
 
-	if (clock_gettime(id, &t) != 0)
+	if (clock_gettime(id, &t) != 0) { /* a sandbox may refuse it */
+		errno = saved;
 		return 0;
+	}
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
