@@ -320,7 +320,13 @@ static void release(struct worker *worker, struct slot *slot)
 static void resize(struct worker *worker, struct slot *slot)
 {
 	size_t size = random_size(worker);
-	struct slot old = *slot;
+	/* All but the state, which others look at. */
+	struct slot old = { .origin = slot->origin,
+			    .block = slot->block,
+			    .size = slot->size,
+			    .usable = slot->usable,
+			    .alignment = slot->alignment,
+			    .contents = slot->contents };
 
 	/* Often to something near, as growing arrays do, and sometimes over several classes. */
 	if (random_below(&worker->random, 3) != 0)
