@@ -209,9 +209,12 @@ bool pa_os_wipe_on_fork(void *start, size_t bytes)
 static uint64_t clock_ns(clockid_t id)
 {
 	struct timespec t;
+	int saved = errno;
 
-	if (clock_gettime(id, &t) != 0)
+	if (clock_gettime(id, &t) != 0) { /* a sandbox may refuse it */
+		errno = saved;
 		return 0;
+	}
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
@@ -248,12 +251,17 @@ int pa_os_process_id(void)
 	return (int)getpid();
 }
 
+/*
+ * Files, by bare system calls: the C library's functions are cancellation points, and a thread that
+ * ends in one of them would keep the locks that its caller holds.
+ */
+
 void pa_os_write(int fd, const char *text, size_t bytes)
 {
 	int saved = errno;
 
 	while (bytes > 0) {
-		ssize_t n = write(fd, text, bytes);
+		long n = syscall(SYS_write, fd, text, bytes);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -266,30 +274,31 @@ void pa_os_write(int fd, const char *text, size_t bytes)
 
 int pa_os_create(const char *path)
 {
-	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	return (int)syscall(SYS_openat, AT_FDCWD, path,
+			    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 }
 
 void pa_os_close(int fd)
 {
-	close(fd);
+	syscall(SYS_close, fd);
 }
 
 size_t pa_os_read_file(const char *path, char *buffer, size_t bytes)
 {
 	int saved = errno;
 	size_t total = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 
 	if (fd >= 0) {
 		for (;;) {
-			ssize_t n = read(fd, buffer + total, bytes - total);
+			long n = syscall(SYS_read, fd, buffer + total, bytes - total);
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n <= 0)
 				break;
 			total += (size_t)n;
 		}
-		close(fd);
+		pa_os_close(fd);
 	}
 	errno = saved;
 	return total;

@@ -21,6 +21,9 @@
 #define DECLARE_CALL(type, name, parameters) \
 	static type(*volatile __attribute__((unused)) CALL_OF(name)) parameters = name
 
+#ifdef ENGINE_LINKED
+#include "engine.h" /* declares them for the engine that is linked in */
+#else
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 DECLARE_CALL(void *, malloc, (size_t));
@@ -37,6 +40,7 @@ DECLARE_CALL(size_t, malloc_usable_size, (void *));
 DECLARE_CALL(int, malloc_trim, (size_t));
 DECLARE_CALL(struct mallinfo, mallinfo, (void));
 #pragma GCC diagnostic pop
+#endif
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)

@@ -4,8 +4,11 @@
  *
  * Each thread allocates, resizes, checks and frees by every function of the API, in slots of its own
  * and in slots shared with the other threads.  The model knows each block's size, alignment and
- * contents, and a map of all 16-byte granules in use finds two blocks that overlap at once.  A
- * failure names the seed; with one thread a seed repeats the run exactly.
+ * contents, and a map of all 16-byte granules in use finds two blocks that overlap at once.
+ *
+ * A failure names the seed.  Each operation has random numbers of its own, made of seed, thread and
+ * count; so with one thread a seed repeats the run exactly, and the first operations can be left out.
+ * That is how a failing run of one thread is shrunk.
  */
 #include "../lib/blocks.h"
 
@@ -39,14 +42,15 @@ struct worker {
 	pthread_t thread;
 	unsigned index;
 	uint64_t random;
-	uint64_t operations;
+	uint64_t from, operations;
 	uint64_t done; /* so far, for reports */
 	size_t live;   /* bytes in slots that it filled, less those that it emptied */
 	struct slot *own;
 };
 
 static struct tap_option options[] = {
-	{ "ops", 2000000, "operations of a point, over all its threads" },
+	{ "ops", 5000000, "operations of the largest point, over all its threads" },
+	{ "from", 0, "the operation to begin with, where there is one thread" },
 	{ "threads", 4, "threads of the points that have several" },
 	{ "seed", 0, "of the random numbers; 0 takes one from the clock" },
 	{ NULL, 0, NULL },
@@ -54,6 +58,8 @@ static struct tap_option options[] = {
 
 static struct slot *shared;
 static uint64_t seed;
+static uint64_t
+	*reached; /* in memory that outlives the process: its operation, where there is one thread */
 static void (*free_sized)(void *, size_t);
 static void (*free_aligned_sized)(void *, size_t, size_t);
 
@@ -320,7 +326,13 @@ static void release(struct worker *worker, struct slot *slot)
 static void resize(struct worker *worker, struct slot *slot)
 {
 	size_t size = random_size(worker);
-	struct slot old = *slot;
+	/* All but the state, which others look at. */
+	struct slot old = { .origin = slot->origin,
+			    .block = slot->block,
+			    .size = slot->size,
+			    .usable = slot->usable,
+			    .alignment = slot->alignment,
+			    .contents = slot->contents };
 
 	/* Often to something near, as growing arrays do, and sometimes over several classes. */
 	if (random_below(&worker->random, 3) != 0)
@@ -336,12 +348,33 @@ static void resize(struct worker *worker, struct slot *slot)
 	enter(worker, slot, block, size, 16, PLAIN);
 }
 
+/* Any size that an object can have, at any alignment: a block, which is not touched, or ENOMEM. */
+static void ask_for_much(struct worker *worker)
+{
+	uint64_t power = 25 + random_below(&worker->random, 38);
+	size_t size = (size_t)(random_next(&worker->random) >> (63 - power)) | (size_t)1 << power;
+	size_t alignment = random_alignment(worker);
+	void *block;
+
+	errno = 0;
+	if (random_below(&worker->random, 2) == 0)
+		block = CALL(malloc)(size);
+	else
+		block = CALL(memalign)(alignment, size);
+	CHECK(worker, block != NULL || errno == ENOMEM, "%zu bytes: errno %d", size, errno);
+	CHECK(worker, block == NULL || CALL(malloc_usable_size)(block) >= size, "%zu bytes", size);
+	CALL(free)(block);
+}
+
 /* What must fail, and what may be asked at any time. */
 static void ask(struct worker *worker)
 {
 	void *block = worker;
 
-	switch (random_below(&worker->random, 8)) {
+	switch (random_below(&worker->random, 9)) {
+	case 8:
+		ask_for_much(worker);
+		break;
 	case 0:
 		errno = 0;
 		CHECK(worker,
@@ -400,11 +433,13 @@ static void operate_on_shared(struct worker *worker)
 static void *work(void *argument)
 {
 	struct worker *worker = (struct worker *)argument;
-	uint64_t phase = 0; /* slots in use swell and shrink, so that peaks come and go */
+	uint64_t phase; /* slots in use swell and shrink, so that peaks come and go */
 
-	for (worker->done = 0; worker->done < worker->operations; worker->done++) {
-		if (worker->done % 50000 == 0)
-			phase = random_below(&worker->random, 3);
+	for (worker->done = worker->from; worker->done < worker->operations; worker->done++) {
+		phase = mix(seed + worker->done / 50000 + 1) % 3;
+		worker->random = mix(mix(seed * 1000 + worker->index) + worker->done);
+		if (reached != NULL)
+			*reached = worker->done;
 		uint64_t kind = random_below(&worker->random, 64);
 		if (kind == 0) {
 			ask(worker);
@@ -441,19 +476,21 @@ static uint64_t live_blocks(void)
 	return now.live_blocks;
 }
 
-static void run(uint64_t operations, size_t threads)
+static void choose_seed(void)
 {
-	static struct worker workers[THREADS_MAX];
-
-	REQUIRE(threads > 0 && threads <= THREADS_MAX, "1 to %d threads", THREADS_MAX);
 	seed = tap_value("seed");
 	if (seed == 0) {
 		struct timespec now;
 		clock_gettime(CLOCK_REALTIME, &now);
 		seed = mix((uint64_t)now.tv_nsec + (uint64_t)now.tv_sec) % 1000000000 + 1;
 	}
-	tap_note("--seed %llu --threads %zu --ops %llu", (unsigned long long)seed, threads,
-		 (unsigned long long)operations);
+}
+
+static void work_together(uint64_t from, uint64_t operations, size_t threads)
+{
+	static struct worker workers[THREADS_MAX];
+
+	REQUIRE(threads > 0 && threads <= THREADS_MAX, "1 to %d threads", THREADS_MAX);
 	look_up("free_sized", &free_sized);
 	look_up("free_aligned_sized", &free_aligned_sized);
 	leaves = (uint64_t **)table_of((size_t)1 << (47 - LEAF_BITS), sizeof(uint64_t *));
@@ -462,7 +499,7 @@ static void run(uint64_t operations, size_t threads)
 	for (size_t i = 0; i < threads; i++) {
 		struct worker *worker = &workers[i];
 		worker->index = (unsigned)i;
-		worker->random = mix(seed * 1000 + i);
+		worker->from = from;
 		worker->operations = operations / threads;
 		worker->own = (struct slot *)table_of(OWN_SLOTS, sizeof(struct slot));
 		if (i > 0)
@@ -485,9 +522,53 @@ static void run(uint64_t operations, size_t threads)
 	       (unsigned long long)before, (unsigned long long)after);
 }
 
+static void run(uint64_t operations, size_t threads)
+{
+	choose_seed();
+	tap_note("figure: %llu random operations by %zu threads, seed %llu",
+		 (unsigned long long)operations, threads, (unsigned long long)seed);
+	work_together(0, operations, threads);
+}
+
+/* One thread's run in a process of its own, silent if it is only to find out whether it fails. */
+static bool attempt(uint64_t from, uint64_t until, bool is_silent)
+{
+	pid_t child = fork();
+
+	REQUIRE(child >= 0, "fork: %s", strerror(errno));
+	if (child == 0) {
+		int nowhere = is_silent ? open("/dev/null", O_WRONLY) : -1;
+		if (is_silent && (dup2(nowhere, STDOUT_FILENO) < 0 || dup2(nowhere, STDERR_FILENO) < 0))
+			_exit(TAP_ERROR);
+		work_together(from, until, 1);
+		_exit(tap_status());
+	}
+	int status;
+	REQUIRE(waitpid(child, &status, 0) == child);
+	return status == 0;
+}
+
 static void one_thread(void)
 {
-	run(tap_value("ops") / 2, 1);
+	uint64_t from = tap_value("from"), until = tap_value("ops") / 2;
+
+	choose_seed();
+	reached = (uint64_t *)mmap(NULL, sizeof *reached, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(reached != MAP_FAILED);
+	tap_note("figure: %llu random operations by one thread, seed %llu",
+		 (unsigned long long)(until - from), (unsigned long long)seed);
+	if (attempt(from, until, false))
+		return;
+	/* Leave out what came before, by halves, as long as it fails. */
+	if (*reached + 1 < until)
+		until = *reached + 1;
+	for (uint64_t step = (until - from) / 2; step > 0; step /= 2)
+		while (step < until - from && !attempt(from + step, until, true))
+			from += step;
+	EXPECT(false, "the last %llu operations fail by themselves: --seed %llu --from %llu --ops %llu",
+	       (unsigned long long)(until - from), (unsigned long long)seed, (unsigned long long)from,
+	       (unsigned long long)until * 2);
 }
 
 static void many_threads(void)

@@ -1,22 +1,66 @@
 # SPDX-License-Identifier: MIT
 # pythons: 3.12
-# A process without threads of its own forks after swinging up and down: CPython 3.12 and later count
-# the threads that are there, and would warn of one that the library has for an idle process.
+# A process without threads of its own forks while the library watches for it to become idle: CPython
+# 3.12 and later count the threads that are there, and would warn of the one that watches.  A child is
+# born with one thread, is watched as soon as it has something to give back, and forks unwarned as well.
 import os
 import time
 import warnings
 
-warnings.simplefilter("error")
-for pause in (0, 0.1, 0.49, 0.5, 0.51, 0.6, 0):
-    for _ in range(20):
-        peak = [[i] for i in range(100000)]
-        large = [bytearray(3000000) for _ in range(10)]
-        del peak, large
+# To ask for errors would not do: fork clears them.
+warned = []
+warnings.simplefilter("always")
+warnings.showwarning = lambda message, *_: warned.append(message)
+# What is kept is told by the user: then there is nothing to watch for.
+WATCHED = 1 if "PYARENA_KEEP_FREE" in os.environ else 2
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def swing():
+    """Go up and down until the thread that watches is there: it takes a habit to be allowed a reserve."""
+    for _ in range(20000):
+        items = [bytes(2000) for _ in range(3000)]
+        del items
+        if threads() == WATCHED:
+            return
+    raise AssertionError(f"{threads()} threads after all swings, not {WATCHED}")
+
+
+def fork_after(pause, job):
+    swing()
     time.sleep(pause)
     pid = os.fork()
     if pid == 0:
-        peak = [[i] for i in range(100000)]
-        del peak
+        job()
         os._exit(0)
-    assert os.waitpid(pid, 0) == (pid, 0)
+    assert not warned, warned
+    assert os.waitpid(pid, 0) == (pid, 0), f"the child failed that was forked after {pause} s"
+
+
+def be_born():
+    assert threads() == 1, f"a child begins with {threads()} threads"
+
+
+def settle():
+    """Wait without a call of the allocator: the thread ends by itself."""
+    time.sleep(2)
+    assert threads() == 1, f"{threads()} threads in an idle process"
+
+
+def fork_again():
+    be_born()
+    fork_after(0, be_born)
+    swing()
+    settle()
+
+
+# The thread looks twice a second and ends when there was nothing in between: meet it doing so.
+for pause in (0, 0.1, 0.49, 0.5, 0.51, 1):
+    fork_after(pause, be_born)
+fork_after(0, fork_again)
+swing()
+settle()
 print("done")
