@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lib.table import MEGABYTE
+from pyarena.table import MEGABYTE
 
 _COLOURS = {"stock": "#777777", "glibc": "#cc8833", "jemalloc": "#4477aa", "pyarena": "#118844"}
 _SPARE_COLOURS = ("#aa3377", "#66ccee", "#bb5555", "#999933")

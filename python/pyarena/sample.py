@@ -41,15 +41,19 @@ def resident_bytes(pid: int) -> int:
     return numbers[1] * PAGE_BYTES if numbers else 0
 
 
-def proportional_bytes(pid: int) -> int:
-    """Resident memory of one process with shared pages divided among those that share them."""
+def rollup(pid: int) -> dict[str, int]:
+    """The bytes of smaps_rollup by name (Pss, Private_Dirty, …); empty when the process has ended."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
-        pass
-    return 0
+        return {}
+    return {words[0][:-1]: int(words[1]) * 1024 for words in map(str.split, lines[1:])}
+
+
+def private_bytes(pid: int) -> int:
+    """Resident memory that a process shares with nobody."""
+    sums = rollup(pid)
+    return sums.get("Private_Clean", 0) + sums.get("Private_Dirty", 0)
 
 
 def peak_bytes(pid: int) -> int:
@@ -68,7 +72,7 @@ def tree_bytes(pid: int) -> int:
     tree = process_tree(pid)
     if len(tree) == 1:
         return resident_bytes(pid)
-    return sum(map(proportional_bytes, tree))
+    return sum(rollup(process).get("Pss", 0) for process in tree)
 
 
 class Sampler:
