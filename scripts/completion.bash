@@ -9,6 +9,7 @@ declare -A _pyarena_options=(
     [run]='--keep-free --lib --scope --stats --verbose --help'
     [stats]='--all --json --output --prometheus --tree --help'
     [doctor]='--lib --help'
+    [compare]='--csv --html --idle --json --lib --load --ready-url --runs --with --help'
     # end verbs
 )
 

@@ -18,7 +18,7 @@ from types import ModuleType
 
 from pyarena.process import ProcessError
 
-VERBS = ("run", "stats", "doctor")
+VERBS = ("run", "stats", "doctor", "compare")
 
 _DESCRIPTION = """\
 See where the memory of Python processes is, and have libpyarena give it back.
@@ -70,7 +70,7 @@ def add_library(parser: argparse.ArgumentParser) -> None:
 
 def library_of(arguments: argparse.Namespace) -> Path:
     """The library to preload.  Raises Refusal if it is not there."""
-    path = (arguments.lib or arguments.installed_library).resolve()
+    path: Path = (arguments.lib or arguments.installed_library).resolve()
     if not path.is_file():
         raise Refusal(f"there is no library {path}; --lib FILE names another")
     if re.search(r"[\s:]", str(path)):

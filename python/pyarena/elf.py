@@ -100,7 +100,8 @@ class Image:
     @cached_property
     def _dynamic(self) -> list[tuple[int, int]]:
         table = self._segment(_PT_DYNAMIC) or b""
-        return [pair for pair in struct.iter_unpack("<QQ", table[: len(table) // 16 * 16]) if pair[0]]
+        pairs = struct.iter_unpack("<QQ", table[: len(table) // 16 * 16])
+        return [(tag, value) for tag, value in pairs if tag]
 
     def _dynamic_address(self, tag: int) -> int | None:
         """An address in the dynamic section, which the loader may have made absolute."""

@@ -7,6 +7,7 @@ and an arena that has just been unmapped is passed by.
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -250,7 +251,7 @@ class Target:
         images.sort(key=lambda one: "libpyarena" not in one.path)  # likely ones first
         for one in images:
             try:
-                image = Image(lambda at, count, start=one.start: self._memory.read(start + at, count), is_mapped=True)
+                image = Image(functools.partial(self._read_from, one.start), is_mapped=True)
                 image.loaded_at = one.start
                 address = image.loaded_symbol(SYMBOL)
             except (ElfError, ProcessError, struct.error):
@@ -258,6 +259,9 @@ class Target:
             if address is not None:
                 return address
         raise RecordError(f"libpyarena is not loaded in process {self.pid} ({process.command_line(self.pid)})")
+
+    def _read_from(self, start: int, position: int, count: int) -> bytes:
+        return self._memory.read(start + position, count)
 
     def _read_layout(self, address: int, count: int) -> dict[str, tuple[int, int, bool, int]]:
         data = self._memory.read(address, _FIELD.size * count)

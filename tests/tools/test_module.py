@@ -144,6 +144,12 @@ def test_types_hold(tmp_path: Path) -> None:
     assert result.status == 0, result
 
 
+def test_the_package_is_typed(tmp_path: Path) -> None:
+    programs.need("mypy")
+    result = programs.run(["mypy", "--strict", f"--cache-dir={tmp_path}", PACKAGE / "pyarena"], preload=False)
+    assert result.status == 0, result
+
+
 @pytest.mark.parametrize("name", ["is_active", "keep_free", "stats", "trim", "version", "watch",
                                   "Watch", "Stats"])
 def test_everything_is_explained(name: str) -> None:

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_words(parser)
 
 
-def check(words: list[str]) -> None:
-    """Raise Refusal if the library can do nothing for a command."""
+def check(words: list[str]) -> Program:
+    """What a command starts.  Raises Refusal if the library can do nothing for it."""
     try:
         program = Program.of_command(words[0])
     except ProgramError as error:
@@ -60,6 +60,7 @@ def check(words: list[str]) -> None:
     if program.is_free_threaded:
         raise Refusal(f"{program.path} is a free-threaded CPython: its objects stay with the allocator that is built "
                       "into it, so there is little to gain; LD_PRELOAD set by hand serves its malloc alone")  # fmt: skip
+    return program
 
 
 def settings(arguments: argparse.Namespace) -> dict[str, str]:
