@@ -10,6 +10,7 @@ declare -A _pyarena_options=(
     [stats]='--all --json --output --prometheus --tree --help'
     [doctor]='--lib --help'
     [compare]='--csv --html --idle --json --lib --load --ready-url --runs --with --help'
+    [top]='--interval --json --once --tree --help'
     # end verbs
 )
 

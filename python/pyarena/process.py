@@ -142,13 +142,20 @@ def resident_bytes(pid: int) -> int:
     return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if words else 0
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not ended."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found.extend(int(child) for child in path.read_text().split())
+        except OSError:  # the thread has ended
+            continue
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     """Every process that descends from one, parents before their children."""
     found = [pid]
     for parent in found:
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                found.extend(int(child) for child in path.read_text().split())
-            except OSError:  # the thread has ended
-                continue
+        found.extend(children(parent))
     return found[1:]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,18 @@ class Report:
         return dict(self.values["stats"])
 
     def classes(self) -> list[dict[str, int]]:
-        """The size classes that hold pools, those of one size together; block_bytes 0 are medium objects."""
-        merged: dict[int, dict[str, int]] = {}
-        for one in self.values["classes"]:
-            into = merged.setdefault(one["block_bytes"], dict.fromkeys(one, 0))
-            for name, value in one.items():
-                into[name] = value if name == "block_bytes" else into[name] + value
-        return [one for one in merged.values() if one["pools"]]
+        """The size classes that hold pools."""
+        return merged_classes(self.values["classes"])
+
+
+def merged_classes(classes: Iterable[dict[str, int]]) -> list[dict[str, int]]:
+    """Those that hold pools, those of one size together; block_bytes 0 are medium objects."""
+    merged: dict[int, dict[str, int]] = {}
+    for one in classes:
+        into = merged.setdefault(one["block_bytes"], dict.fromkeys(one, 0))
+        for name, value in one.items():
+            into[name] = value if name == "block_bytes" else into[name] + value
+    return [one for one in merged.values() if one["pools"]]
 
 
 # ---- Text ---------------------------------------------------------------------------------------------
