@@ -11,6 +11,7 @@ declare -A _pyarena_options=(
     [doctor]='--lib --help'
     [compare]='--csv --html --idle --json --lib --load --ready-url --runs --with --help'
     [top]='--interval --json --once --tree --help'
+    [map]='--html --rows --save --svg --help'
     # end verbs
 )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Iterator, Mapping
+
+import pytest
 
 import programs
 
@@ -60,3 +63,12 @@ def tell(process: subprocess.Popen[str], line: str) -> None:
     process.stdin.write(line + "\n")
     process.stdin.flush()
     assert process.stdout.readline() == "done\n"
+
+
+def browser() -> str:
+    """Debian's chromium, or one like it; the test is skipped where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    pytest.skip("chromium is not installed (Debian package chromium)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import socket
 import subprocess
 from html.parser import HTMLParser
@@ -215,14 +214,6 @@ def test_page_is_whole_without_its_script(tmp_path: Path) -> None:
     assert "http" not in re.sub(r"http://www.w3.org/2000/svg|http-equiv", "", text)
 
 
-def browser() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found:
-            return found
-    pytest.skip("chromium is not installed (Debian package chromium)")
-
-
 # Does with the page what a reader does, and writes down what came of it.
 USE = """
 <script>
@@ -255,7 +246,7 @@ document.body.append(out);
 
 @pytest.mark.parametrize("width", [1200, 500])
 def test_page_works_in_a_browser(tmp_path: Path, width: int) -> None:
-    program = browser()
+    program = tools.browser()
     path = page_of(tmp_path)
     path.write_text(path.read_text().replace("</body>", USE))
     done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
