@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from pyarena import table
-from pyarena.heap_map import FREE, GIVEN_BACK, LIVE, RECORDS, UNTOUCHED, Cell, HeapMap
+from pyarena.heap_map import FREE, GIVEN_BACK, RECORDS, UNTOUCHED, Cell, HeapMap
 from pyarena.record import Arena, Pool
 from pyarena.text import number, share, size
 
