@@ -12,6 +12,7 @@ declare -A _pyarena_options=(
     [compare]='--csv --html --idle --json --lib --load --ready-url --runs --with --help'
     [top]='--interval --json --once --tree --help'
     [map]='--html --rows --save --svg --help'
+    [pins]='--filled --json --pools --help'
     # end verbs
 )
 

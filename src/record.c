@@ -58,6 +58,8 @@ static const struct pa_record_field layout[] = {
 	FIELD("arena.dead_units", struct pa_arena, dead_units),
 	FIELDS("arena.pools", struct pa_arena, pools, uint64_t, 0), /* the first of the records */
 
+	FIELD("pool.list", struct pa_pool, list),
+	FIELD("pool.remote", struct pa_pool, remote),
 	SIGNED("pool.used", struct pa_pool, used),
 	FIELD("pool.absent", struct pa_pool, absent),
 	FIELD("pool.class_index", struct pa_pool, class_index),

@@ -23,6 +23,11 @@
 #define PA_RECORD_MAGIC "pyarena"
 #define PA_RECORD_VERSION 1u
 
+/*
+ * Free blocks: pool.list and pool.remote are the addresses of the first ones, and a free block begins with
+ * the address of the next.  A block that touches an absent unit is free and in no list; all others live.
+ */
+
 /* A field of a structure: "pool.used" is two bytes, signed. */
 struct pa_record_field {
 	char name[22];

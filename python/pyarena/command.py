@@ -18,7 +18,7 @@ from types import ModuleType
 
 from pyarena.process import ProcessError
 
-VERBS = ("run", "stats", "doctor", "compare", "top", "map")
+VERBS = ("run", "stats", "doctor", "compare", "top", "map", "pins")
 
 _DESCRIPTION = """\
 See where the memory of Python processes is, and have libpyarena give it back.

@@ -67,6 +67,8 @@ class Pool:
     present: int  # a bit for each unit that blocks may lie in
     dead_units: int  # how many of them probably hold nothing
     run_units: int
+    list: int = 0  # address of the first free block
+    remote: int = 0  # of the first that others have freed
 
 
 @dataclass(frozen=True)
@@ -247,17 +249,9 @@ class Target:
 
     def _find(self) -> int:
         """The record's address: a symbol of the one library that defines it."""
-        images = [one for one in process.mappings(self.pid) if one.path.startswith("/") and one.offset == 0]
-        images.sort(key=lambda one: "libpyarena" not in one.path)  # likely ones first
-        for one in images:
-            try:
-                image = Image(functools.partial(self._read_from, one.start), is_mapped=True)
-                image.loaded_at = one.start
-                address = image.loaded_symbol(SYMBOL)
-            except (ElfError, ProcessError, struct.error):
-                continue
-            if address is not None:
-                return address
+        address = self.symbol(SYMBOL)
+        if address is not None:
+            return address
         raise RecordError(f"libpyarena is not loaded in process {self.pid} ({process.command_line(self.pid)})")
 
     def _read_from(self, start: int, position: int, count: int) -> bytes:
@@ -281,6 +275,28 @@ class Target:
         heaps = list(self._read_heaps())
         arenas = [arena for arena in map(self._read_arena, self._arena_addresses()) if arena]
         return Snapshot(self.pid, self.version, self.geometry, self._sum_up(heaps, arenas), self.classes, heaps, arenas)
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        """Memory of the process.  Raises ProcessError where there is none."""
+        return self._memory.read(address, count)
+
+    def symbol(self, name: str) -> int | None:
+        """Where a symbol that the program or one of its libraries exports is in the process."""
+        for start in self._images():
+            try:
+                image = Image(functools.partial(self._read_from, start), is_mapped=True)
+                image.loaded_at = start
+                address = image.loaded_symbol(name)
+            except (ElfError, ProcessError, struct.error):
+                continue
+            if address is not None:
+                return address
+        return None
+
+    def _images(self) -> list[int]:
+        """Where the files that may be programs and libraries are mapped, likely ones first."""
+        found = [one for one in process.mappings(self.pid) if one.path.startswith("/") and one.offset == 0]
+        return [one.start for one in sorted(found, key=lambda one: "libpyarena" not in one.path)]
 
     def read_counters(self) -> dict[str, int]:
         """The counters of the reserve alone: a few reads, whatever the heap's size."""
@@ -339,12 +355,14 @@ class Target:
         if index == run:
             units = record["run_units"]
             slots = -(-units // self.geometry.slot_units)
-            return Pool(slot, slots, index, record["used"], (1 << units) - 1, 0, units) if units else None
+            return Pool(slot, slots, index, record["used"], (1 << units) - 1, 0, units,
+                        record["list"], record["remote"]) if units else None
         if index > run or not self.classes[index].slots:
             return None
         present = self._masks[index] & ~record["absent"]
         dead = min(record["dead_units"], popcount(present))
-        return Pool(slot, self.classes[index].slots, index, record["used"], present, dead, 0)
+        return Pool(slot, self.classes[index].slots, index, record["used"], present, dead, 0, record["list"],
+                    record["remote"])
 
     def _sum_up(self, heaps: list[Heap], arenas: list[Arena]) -> Stats:
         """The figures of pyarena_stats, by the same definitions."""

@@ -152,6 +152,25 @@ def test_a_wrong_command_line_is_told_in_a_line(tmp_path: Path) -> None:
         assert reason in result.err and result.err.count("\n") == 1, result
 
 
+def completed(line: str) -> list[str]:
+    """What bash proposes when the tab key is pressed behind a line."""
+    programs.need("bash")
+    words = " ".join(word or '""' for word in line.split(" "))
+    code = f"source {programs.ROOT}/scripts/completion.bash; COMP_WORDS=({words}); " \
+           f"COMP_CWORD={line.count(' ')}; _pyarena; echo ${{COMPREPLY[@]}}"
+    return programs.run(["bash", "-c", code], preload=False).out.split()
+
+
+def test_bash_completes_verbs_and_options(tmp_path: Path) -> None:
+    assert completed("pyarena st") == ["stats"]
+    assert {"run", "doctor", "compare", "--help"} <= set(completed("pyarena "))
+    assert completed("pyarena run --ke") == ["--keep-free"]
+    assert completed("pyarena run --scope py") == ["python"]
+    assert "python3" in completed("pyarena run -- python")
+    with tools.served("") as process:
+        assert str(process.pid) in completed("pyarena stats ")
+
+
 def test_help_tells_of_every_verb() -> None:
     whole = tools.pyarena("--help").out
     verbs = sorted(path.stem for path in (tools.PACKAGE / "pyarena" / "verbs").glob("[!_]*.py"))
