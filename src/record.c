@@ -11,27 +11,28 @@
 #include "manager.h"
 #include "reserve.h"
 
-/* The width of a value, and how many there are, tell arrays from single ones. */
-#define FIELDS(as, type, member, one, how_many) \
+#define ENTRY(as, how, type, member, one, how_many) \
 	{ \
-		.name = as, .is_signed = 0, .width = sizeof(one), .offset = offsetof(type, member), \
+		.name = as, .kind = (how), .width = sizeof(one), .offset = offsetof(type, member), \
 		.count = (how_many) \
 	}
-#define FIELD(as, type, member) FIELDS(as, type, member, ((type *)0)->member, 1)
-#define BITMAP(as, type, member) FIELDS(as, type, member, ((type *)0)->member[0], PA_UNIT_WORDS)
-#define SIGNED(as, type, member) \
-	{ \
-		.name = as, .is_signed = 1, .width = sizeof(((type *)0)->member), \
-		.offset = offsetof(type, member), .count = 1 \
-	}
+#define FIELD(as, type, member) ENTRY(as, PA_FIELD_UNSIGNED, type, member, ((type *)0)->member, 1)
+#define SIGNED(as, type, member) ENTRY(as, PA_FIELD_SIGNED, type, member, ((type *)0)->member, 1)
+#define BITMAP(as, type, member) \
+	ENTRY(as, PA_FIELD_BITMAP, type, member, ((type *)0)->member[0], PA_UNIT_WORDS)
+#define PLACE(as, type, member) ENTRY(as, PA_FIELD_UNSIGNED, type, member, uint64_t, 0)
+/* One counter of 64 bits, or several that are one in sum. */
+#define COUNTER(as, type, member) \
+	ENTRY(as, PA_FIELD_UNSIGNED, type, member, uint64_t, \
+	      sizeof(((type *)0)->member) / sizeof(uint64_t))
 
 static const struct pa_record_field layout[] = {
 	SIGNED("reserve.dirty_units", struct pa_reserve, dirty_units),
 	FIELD("reserve.limit_units", struct pa_reserve, limit_units),
 	FIELD("reserve.mapped_units", struct pa_reserve, mapped_units),
-	FIELD("reserve.refault_units", struct pa_reserve, refault_units),
-	FIELD("reserve.purges", struct pa_reserve, purges),
-	FIELD("reserve.purged_units", struct pa_reserve, purged_units),
+	COUNTER("reserve.refault_units", struct pa_reserve, refault_units),
+	COUNTER("reserve.purges", struct pa_reserve, purges),
+	COUNTER("reserve.purged_units", struct pa_reserve, purged_units),
 
 	FIELD("manager.made", struct pa_manager_counts, arenas_made),
 	FIELD("manager.released", struct pa_manager_counts, arenas_released),
@@ -56,7 +57,7 @@ static const struct pa_record_field layout[] = {
 	BITMAP("arena.purged", struct pa_arena, purged),
 	FIELD("arena.dirty_units", struct pa_arena, dirty_units),
 	FIELD("arena.dead_units", struct pa_arena, dead_units),
-	FIELDS("arena.pools", struct pa_arena, pools, uint64_t, 0), /* the first of the records */
+	PLACE("arena.pools", struct pa_arena, pools),
 
 	FIELD("pool.list", struct pa_pool, list),
 	FIELD("pool.remote", struct pa_pool, remote),

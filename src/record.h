@@ -28,14 +28,20 @@
  * the address of the next.  A block that touches an absent unit is free and in no list; all others live.
  */
 
-/* A field of a structure: "pool.used" is two bytes, signed. */
+/* How the values of a field make one number. */
+enum pa_record_kind {
+	PA_FIELD_UNSIGNED, /* several are added up */
+	PA_FIELD_SIGNED,   /* several are added up */
+	PA_FIELD_BITMAP,   /* several follow each other, the lowest bits first */
+};
+
+/* A field of a structure: "pool.used" is one value of two bytes, signed. */
 struct pa_record_field {
 	char name[22];
-	uint8_t is_signed;
+	uint8_t kind;    /* enum pa_record_kind */
 	uint8_t width;   /* bytes of one value: 1, 2, 4 or 8 */
 	uint32_t offset; /* from the structure's beginning */
-	uint32_t
-		count; /* values in a row: more than 1 for a bitmap, whose first value has the lowest bits */
+	uint32_t count;  /* values in a row; 0: only the place is told */
 };
 
 /* What record.c gives the address of, in this order. */

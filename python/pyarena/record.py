@@ -24,6 +24,7 @@ _MAGIC = b"pyarena\0"
 _VERSION = 1
 _HEAD = struct.Struct("<8sII16s12IQ")
 _FIELD = struct.Struct("<22sBBII")
+_SIGNED, _BITMAP = 1, 2
 _LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 # The places, in the order of enum pa_record_place.
@@ -111,25 +112,32 @@ class Geometry:
         return 1 << self.arena_shift - self.unit_shift
 
 
+@dataclass(frozen=True)
+class _Field:
+    """One entry of the record's layout."""
+
+    kind: int  # enum pa_record_kind
+    width: int
+    offset: int
+    count: int
+
+
 class _Layout:
     """Unpacks one kind of structure by the names of its fields."""
 
-    def __init__(self, name: str, fields: dict[str, tuple[int, int, bool, int]]) -> None:
-        chosen = sorted((place, field, width, signed, count)
-                        for (kind, field), (place, width, signed, count) in
-                        ((tuple(key.split(".", 1)), value) for key, value in fields.items())
-                        if kind == name and count > 0)  # fmt: skip
+    def __init__(self, name: str, fields: dict[str, _Field]) -> None:
+        chosen = {key.partition(".")[2]: one for key, one in fields.items() if key.startswith(f"{name}.") and one.count}
         form, position = "<", 0
         self.names: list[str] = []
-        self._counts: list[int] = []
-        for place, field, width, signed, count in chosen:
-            if place < position or width not in _LETTERS:
+        self._fields: list[_Field] = []
+        for field, one in sorted(chosen.items(), key=lambda entry: entry[1].offset):
+            if one.offset < position or one.width not in _LETTERS:
                 raise RecordError(f"the record describes the field {name}.{field} in a way that makes no sense")
-            letter = _LETTERS[width].lower() if signed else _LETTERS[width]
-            form += f"{place - position}x{count}{letter}"
-            position = place + width * count
+            letter = _LETTERS[one.width].lower() if one.kind == _SIGNED else _LETTERS[one.width]
+            form += f"{one.offset - position}x{one.count}{letter}"
+            position = one.offset + one.width * one.count
             self.names.append(field)
-            self._counts.append(count)
+            self._fields.append(one)
         self._form = form
         self.struct = struct.Struct(form)
 
@@ -138,11 +146,12 @@ class _Layout:
         return struct.Struct(f"{self._form}{size - self.struct.size}x")
 
     def unpack(self, data: bytes) -> dict[str, int]:
-        """The values by name; a bitmap is one number."""
+        """The numbers by name."""
         values = iter(self.struct.unpack_from(data))
         result = {}
-        for name, count in zip(self.names, self._counts):
-            result[name] = sum(next(values) << 64 * number for number in range(count))
+        for name, one in zip(self.names, self._fields):
+            shift = 8 * one.width if one.kind == _BITMAP else 0
+            result[name] = sum(next(values) << shift * number for number in range(one.count))
         return result
 
 
@@ -240,7 +249,7 @@ class Target:
         self._reserve, self._manager, self._heap, self._arena, self._pool, size_class = (
             _Layout(name, layout) for name in ("reserve", "manager", "heap", "arena", "pool", "class")
         )
-        self._pools_at = layout["arena.pools"][0]
+        self._pools_at = layout["arena.pools"].offset
         self._pools = self._pool.padded(self._pool_bytes)
         table = self._memory.read(self._place["classes"], (class_count + 1) * class_bytes)
         pieces = (table[place : place + class_bytes] for place in range(0, len(table), class_bytes))
@@ -257,10 +266,9 @@ class Target:
     def _read_from(self, start: int, position: int, count: int) -> bytes:
         return self._memory.read(start + position, count)
 
-    def _read_layout(self, address: int, count: int) -> dict[str, tuple[int, int, bool, int]]:
+    def _read_layout(self, address: int, count: int) -> dict[str, _Field]:
         data = self._memory.read(address, _FIELD.size * count)
-        return {name.rstrip(b"\0").decode(): (offset, width, bool(signed), many)
-                for name, signed, width, offset, many in _FIELD.iter_unpack(data)}  # fmt: skip
+        return {name.rstrip(b"\0").decode(): _Field(*rest) for name, *rest in _FIELD.iter_unpack(data)}
 
     def _units_of(self, one: SizeClass) -> int:
         """A bit for each unit of a pool that blocks of the class can touch."""

@@ -79,8 +79,8 @@ static void test_places_lead_to_the_counters(void **state)
 	for (uint32_t i = 0; i < pyarena_record.class_count; i++)
 		assert_int_equal(value(classes + i * pyarena_record.class_bytes, "class.block_bytes"),
 				 pa_classes[i].block_bytes);
-	assert_true(field("reserve.dirty_units")->is_signed);
-	assert_true(field("pool.used")->is_signed);
+	assert_int_equal(field("reserve.dirty_units")->kind, PA_FIELD_SIGNED);
+	assert_int_equal(field("pool.used")->kind, PA_FIELD_SIGNED);
 }
 
 static void test_places_lead_to_heaps_and_arenas(void **state)
@@ -97,6 +97,7 @@ static void test_places_lead_to_heaps_and_arenas(void **state)
 	assert_true(has_arena);
 	assert_ptr_equal((const void *)value(arena, "arena.heap"), heap);
 	assert_int_equal(value(heap, "heap.id"), 1);
+	assert_int_equal(field("arena.touched")->kind, PA_FIELD_BITMAP);
 	assert_int_equal(field("arena.touched")->count, PA_UNIT_WORDS);
 	pa_free(block, "free");
 }
