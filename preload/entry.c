@@ -11,6 +11,7 @@
 #include "option.h"
 #include "os.h"
 #include "pyarena.h"
+#include "record.h"
 #include "report.h"
 #include "reserve.h"
 #include "stats.h"
@@ -65,7 +66,9 @@ static PA_COLD void start(char *const *environment)
 		pa_life_stand_aside();
 		pa_thread_heap =
 			&pa_no_heap; /* what it served until now is freed as another thread's */
+		return;
 	}
+	pa_record_publish();
 }
 
 enum pa_mode pa_preload_mode(void)

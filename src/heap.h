@@ -111,6 +111,9 @@ void pa_heap_unlock_lost(void);
 struct pa_heap *pa_heap_first_locked(void);
 uint64_t pa_heap_adoptions_locked(void);
 
+/* Where the first of all heaps and the count of adoptions are, for readers from outside; see record.h. */
+void pa_heap_places(const void **first, const void **adoptions);
+
 /*
  * In a forked child: every thread heap but the caller's has lost its owner.  Those that were in the
  * midst of a change are left alone for good.

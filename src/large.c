@@ -386,3 +386,15 @@ void pa_large_count(struct pa_large_counts *counts)
 	counts->record_bytes = large.table ? TABLE_BYTES(large.table->capacity) : 0;
 	pa_unlock(PA_LOCK_LARGE);
 }
+
+_Static_assert(offsetof(struct table, entries) == 8 && sizeof(struct mapping) == 16,
+	       "the form that record.h tells");
+
+void pa_large_places(const void **count, const void **bytes, const void **cached_bytes,
+		     const void **table)
+{
+	*count = &large.count;
+	*bytes = &large.bytes;
+	*cached_bytes = &large.cached_bytes;
+	*table = &large.table;
+}

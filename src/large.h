@@ -33,6 +33,10 @@ struct pa_large_counts {
 };
 void pa_large_count(struct pa_large_counts *counts);
 
+/* Where the counters and the table are, for readers from outside; see record.h. */
+void pa_large_places(const void **count, const void **bytes, const void **cached_bytes,
+		     const void **table);
+
 /* In a forked child, when the lock was held by a thread that is not there: make the table good. */
 void pa_large_recover(void);
 

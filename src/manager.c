@@ -247,3 +247,12 @@ void pa_manager_count_locked(struct pa_manager_counts *counts)
 {
 	*counts = manager.counts;
 }
+
+_Static_assert(offsetof(struct registry, count) == 8 && offsetof(struct registry, arenas) == 16,
+	       "the form that record.h tells");
+
+void pa_manager_places(const void **counts, const void **arenas)
+{
+	*counts = &manager.counts;
+	*arenas = &manager.registry;
+}

@@ -34,6 +34,9 @@ struct pa_manager_counts {
 };
 void pa_manager_count_locked(struct pa_manager_counts *counts);
 
+/* Where the counts and the list of all arenas are, for readers from outside; see record.h. */
+void pa_manager_places(const void **counts, const void **arenas);
+
 /* In a forked child, when the lock was held by a thread that is not there: make the records good. */
 void pa_manager_recover(void);
 

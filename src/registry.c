@@ -176,6 +176,12 @@ uint64_t pa_heap_adoptions_locked(void)
 	return registry.adoptions;
 }
 
+void pa_heap_places(const void **first, const void **adoptions)
+{
+	*first = &registry.first;
+	*adoptions = &registry.adoptions;
+}
+
 /* A watermark that was passed, but not handled, when the fork took its picture. */
 static void settle_missed(struct pa_heap *heap)
 {

@@ -6,18 +6,18 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from bench.lib import allocators, machine, plot, table
-from bench.lib.measure import Python, RunError, Stopwatch, failure, reported_figures, running
+from bench.lib import plot
+from bench.lib.measure import Python, reported_figures
 from bench.lib.results import Results
-from bench.lib.sample import Sampler
+from bench.lib.tree import PYARENA_LIBRARY, ROOT
 from bench.lib.workloads import SCRIPTS
+from pyarena import allocators, machine, table
+from pyarena.running import Progress, RunError, Stopwatch, failure, running, sample_to_end, with_end_mark
+from pyarena.sample import Sampler
 
 _DEFAULT_PROGRAMS = ("arena_patch", "pinned")
 _DEFAULT_ALLOCATORS = "stock,glibc,jemalloc,pyarena"
@@ -49,7 +49,6 @@ _SAMPLED = (
 )
 _REPORTED_NOTE = "after: right after the peak was freed; settled: after two idle seconds."
 _SAMPLED_NOTE = "at end: when the script has ended, its objects still alive; settled: after two idle seconds there."
-_END_MARK = Path(__file__).with_name("end_mark")
 _IDLE_SECONDS = 2.0
 
 
@@ -66,62 +65,6 @@ class Program:
         return Path(self.words[0]).resolve().parent == SCRIPTS
 
 
-class Progress:
-    """One line that is rewritten on a terminal; elsewhere a line at the begin and the end of each run."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._shown = 0.0
-
-    def begin(self, text: str) -> None:
-        self._shown = 0.0
-        if not self._is_terminal:
-            print(f"{text} ...", file=sys.stderr, flush=True)
-
-    def show(self, text: str) -> None:
-        now = time.monotonic()
-        if self._is_terminal and now - self._shown > 0.1:
-            self._shown = now
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-    def end(self, text: str) -> None:
-        print(f"\r\033[K{text}" if self._is_terminal else text, file=sys.stderr, flush=True)
-
-
-def _with_end_mark(environment: dict[str, str], pipe: int, idle: float) -> dict[str, str]:
-    """The environment in which Python tells through the pipe when the script has ended."""
-    path = environment.get("PYTHONPATH", "")
-    mark = {"PYTHONPATH": os.pathsep.join(filter(None, [str(_END_MARK), path]))}
-    return environment | mark | {"BENCH_END_MARK": f"{pipe}:{idle}:{path}"}
-
-
-def _sample_to_end(
-    process: subprocess.Popen[bytes], sampler: Sampler, marked: IO[bytes], head: str, progress: Progress
-) -> dict[str, float]:
-    """Sample until the process has ended; the interpreter's own clearing up is left out.
-
-    Returns the sizes at the two marks, as "end" and "settled", of those that came.
-    """
-    sizes: dict[str, float] = {}
-    start = time.monotonic()
-    has_ended = False
-    while not has_ended and "settled" not in sizes:
-        has_ended = process.poll() is not None
-        wait = 0.0 if has_ended else sampler.sample()
-        marks = marked.read() or b""
-        if b"s" in marks and not has_ended:
-            sampler.forget_last()  # it may have been taken after the mark
-        size = sampler.sizes[-1] if sampler.sizes else 0
-        if b"e" in marks:
-            sizes["end"] = size
-        if b"s" in marks:
-            sizes["settled"] = size
-        progress.show(f"{head}: {time.monotonic() - start:.1f} s, {table.megabytes(size)} MB")
-        time.sleep(wait)
-    process.wait()
-    return sizes
-
-
 def run_once(
     program: Program, allocator: allocators.Allocator, python: Python, logs: Path, head: str, progress: Progress
 ) -> tuple[dict[str, float], plot.Curve, RunError | None]:
@@ -129,9 +72,13 @@ def run_once(
     command = [str(python.path), *program.words]
     idle = 0.0 if program.is_bundled else _IDLE_SECONDS
     marks, writing_end = os.pipe()
-    environment = _with_end_mark(allocator.environment(os.environ, reproducible=False), writing_end, idle)
+    environment = with_end_mark(allocator.environment(os.environ, reproducible=False), writing_end, idle)
     output_path = logs / f"{program.name}.{allocator.name}.out"
     errors_path = output_path.with_suffix(".err")
+
+    def show(seconds: float, size: int) -> None:
+        progress.show(f"{head}: {seconds:.1f} s, {table.megabytes(size)} MB")
+
     progress.begin(head)
     with output_path.open("wb") as output, errors_path.open("wb") as errors:
         stopwatch = Stopwatch()
@@ -140,7 +87,7 @@ def run_once(
             with running(command, environment, output, errors, [writing_end]) as process:
                 os.close(writing_end)
                 sampler = Sampler(process.pid)
-                ends = _sample_to_end(process, sampler, marked, head, progress)
+                ends = sample_to_end(process, sampler, marked, show)
         figures = stopwatch.figures()
     if sampler.sizes:
         highest = sampler.sizes.index(max(sampler.sizes))
@@ -210,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--out",
         type=Path,
-        default=allocators.ROOT / "build" / "try",
+        default=ROOT / "build" / "try",
         metavar="DIR",
         help="directory for picture, samples and output (default: build/try)",
     )
@@ -231,9 +178,9 @@ def _columns(arguments: argparse.Namespace, python: Python) -> list[allocators.A
     added = [allocators.parse_library(text) for text in arguments.lib]
     names = (arguments.allocators or _DEFAULT_ALLOCATORS).split(",") + [one.name for one in added]
     if arguments.allocators:
-        columns, _ = allocators.collect(names, added)
+        columns, _ = allocators.collect(names, added, library=PYARENA_LIBRARY)
     else:
-        there, missing = allocators.collect(None, added)
+        there, missing = allocators.collect(None, added, library=PYARENA_LIBRARY)
         columns = [column for column in there if column.name in names]
         for text in missing:
             if text.split(" ", 1)[0].removesuffix(".so").removeprefix("lib") in names:

@@ -3,31 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import resource
 import shlex
 import shutil
-import signal
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
-from bench.lib import sample
-from bench.lib.allocators import Allocator
 from bench.lib.workloads import Workload, command_line
-
-_ERROR_LINES = 15
-
-
-class RunError(Exception):
-    """A measured program failed; the text ends with what it wrote to standard error."""
+from pyarena import sample
+from pyarena.allocators import Allocator
+from pyarena.running import RunError, Stopwatch, failure, running
 
 
 @dataclass(frozen=True)
@@ -48,53 +39,6 @@ class Python:
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             raise RunError(f"{command} is not a Python 3 interpreter: {error}") from error
         return Python(Path(path), version, Path(library))
-
-
-@contextlib.contextmanager
-def running(
-    command: Sequence[str],
-    environment: dict[str, str],
-    output: IO[bytes],
-    errors: IO[bytes],
-    inherited: Sequence[int] = (),
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program in a session of its own, and leave nothing of it behind.  inherited: descriptors it keeps."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=errors,
-        start_new_session=True,
-        pass_fds=inherited,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def failure(command: Sequence[str], code: int, errors: str) -> RunError:
-    """The error of a program that ended with this code."""
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-    tail = "\n".join(errors.splitlines()[-_ERROR_LINES:])
-    return RunError(f"{' '.join(command)} {how}" + (f":\n{tail}" if tail else ""))
-
-
-class Stopwatch:
-    """Wall time since it was made, and the processor time of all processes that have ended since."""
-
-    def __init__(self) -> None:
-        self._usage, self._start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-
-    def figures(self) -> dict[str, float]:
-        """The two times under their names."""
-        wall, usage = time.perf_counter() - self._start, resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
-        return {"whole_seconds": wall, "whole_cpu_seconds": cpu}
 
 
 def reported_figures(output: str) -> dict[str, float] | None:

@@ -14,11 +14,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench.lib import allocators, machine
 from bench.lib.results import Figure, Results
+from bench.lib.tree import PYARENA_LIBRARY, ROOT
+from pyarena import allocators, machine
 
-_SOURCE = allocators.ROOT / "bench" / "micro" / "micro.c"
-_PROGRAM = allocators.ROOT / "build" / "bench" / "micro"
+_SOURCE = ROOT / "bench" / "micro" / "micro.c"
+_PROGRAM = ROOT / "build" / "bench" / "micro"
 _BASE = "glibc"
 _TIME = Figure("nanoseconds", "ns an operation", "{:.1f}".format, "wall time of one operation")
 _MEMORY = Figure("resident", "resident, MB", lambda size: f"{(size or 0) / 2**20:.1f}", "resident after the pattern")
@@ -146,7 +147,7 @@ def _columns(arguments: argparse.Namespace) -> tuple[list[allocators.Allocator],
     wanted = None
     if arguments.allocators:
         wanted = [*arguments.allocators.split(","), *(one.name for one in added)]
-    there, warnings = allocators.collect(wanted, added)
+    there, warnings = allocators.collect(wanted, added, library=PYARENA_LIBRARY)
     libraries = [column for column in there if column.library is not None]
     return [replace(there[0], name=_BASE), *libraries], warnings
 

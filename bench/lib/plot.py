@@ -9,25 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lib.table import MEGABYTE
+from pyarena.curves import Curve, colours_of, thinned
+from pyarena.table import MEGABYTE
 
-_COLOURS = {"stock": "#777777", "glibc": "#cc8833", "jemalloc": "#4477aa", "pyarena": "#118844"}
-_SPARE_COLOURS = ("#aa3377", "#66ccee", "#bb5555", "#999933")
-_MOST_POINTS = 1200
 _PANEL_WIDTH, _HEIGHT = 620, 440
 
 
 class PlotError(Exception):
     """The picture could not be drawn; the text says why."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Resident bytes of one allocator over seconds."""
-
-    name: str
-    seconds: Sequence[float]
-    sizes: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -39,14 +28,7 @@ class Panel:
 
 
 def _points(curve: Curve) -> str:
-    """The data of a curve; of many points the lowest and highest of each stretch are kept."""
-    points = list(zip(curve.seconds, curve.sizes))
-    stretch = 2 * -(-len(points) // _MOST_POINTS)
-    if stretch > 2:
-        pieces = [points[first : first + stretch] for first in range(0, len(points), stretch)]
-        ends = [{min(piece, key=lambda point: point[1]), max(piece, key=lambda point: point[1])} for piece in pieces]
-        points = [point for pair in ends for point in sorted(pair)]
-    return "\n".join(f"{second:.4f} {size / MEGABYTE:.3f}" for second, size in points)
+    return "\n".join(f"{second:.4f} {size / MEGABYTE:.3f}" for second, size in thinned(curve))
 
 
 def _quoted(text: str) -> str:
@@ -57,8 +39,7 @@ def _program(panels: Sequence[Panel], terminal: str, output: Path) -> str:
     """The gnuplot program for one picture."""
     lines = [f"set terminal {terminal}", f"set output {_quoted(str(output))}"]
     names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
-    unnamed = [name for name in names if name not in _COLOURS]
-    colours = {name: _SPARE_COLOURS[number % len(_SPARE_COLOURS)] for number, name in enumerate(unnamed)} | _COLOURS
+    colours = colours_of(names)
     lines += [
         f"set multiplot layout 1,{len(panels)}",
         "set border 3 linecolor '#888888'",

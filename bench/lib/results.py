@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.lib import table
-from bench.lib.allocators import BASE
+from pyarena import table
+from pyarena.allocators import BASE
 
 
 @dataclass(frozen=True)

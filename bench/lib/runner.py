@@ -8,9 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from bench.lib import allocators, machine, workloads
-from bench.lib.measure import Python, RunError, measure
+from bench.lib import workloads
+from bench.lib.measure import Python, measure
 from bench.lib.results import DEFAULT_FIGURES, FIGURES, Results, figures_of
+from bench.lib.tree import PYARENA_LIBRARY
+from pyarena import allocators, machine
+from pyarena.running import RunError
 
 _DESCRIPTION = """\
 Measure time and memory of Python workloads under several allocators, side by side.
@@ -131,7 +134,7 @@ def main(words: list[str] | None = None) -> int:
         added = [allocators.parse_library(text) for text in arguments.lib]
         wanted = arguments.allocators.split(",") if arguments.allocators else None
         columns, warnings = allocators.collect(
-            None if wanted is None else [*wanted, *(one.name for one in added)], added, plain=arguments.plain
+            None if wanted is None else [*wanted, *(one.name for one in added)], added, library=PYARENA_LIBRARY, plain=arguments.plain
         )
         if arguments.list:
             _list(columns)

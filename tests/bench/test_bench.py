@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench.lib import allocators, results, sample, table, workloads  # noqa: E402
+from bench.lib import results, workloads  # noqa: E402
+from pyarena import allocators, sample, table  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 MEGABYTE = 2**20

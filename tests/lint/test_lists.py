@@ -26,6 +26,12 @@ def test_every_source_is_built() -> None:
     compare(named("src/src.am"), paths, "src/src.am")
 
 
+def test_every_module_is_installed() -> None:
+    paths = tree.files(lambda path: path.relative_to(tree.ROOT).parts[:2] == ("python", "pyarena"),
+                       at_least=3)
+    compare(named("python/python.am"), paths, "python/python.am")
+
+
 def is_test(path: Path) -> bool:
     """A program in C or C++, or a file that pytest collects, in a directory of tests/."""
     if path.parent.parent != tree.ROOT / "tests" or path.parent.name == "lib":
@@ -40,7 +46,7 @@ def test_every_test_is_run() -> None:
 
 
 def test_every_named_file_exists() -> None:
-    names = {name for name in named("src/src.am", "tests/tests.am", "Makefile.am")
+    names = {name for name in named("src/src.am", "tests/tests.am", "python/python.am", "Makefile.am")
              if name.endswith((".c", ".h", ".def", ".py", ".map"))}
     assert len(names) >= 40, f"only {len(names)} names found"
     tree.report([f"{name}: named, but not there" for name in sorted(names)

@@ -15,7 +15,7 @@ import tree
 
 # Formats with no comment, formats of others, and what generators write.
 WITHOUT_HEAD = {".editorconfig", ".gitignore", ".clang-format", "COPYING", "LAYERS", "PACKAGES",
-                "pyarena.pc.in"}
+                "py.typed", "pyarena.pc.in"}
 WITHOUT_HEAD_SUFFIXES = {".md", ".csv", ".json", ".txt", ".svg", ".png"}
 
 
@@ -57,13 +57,13 @@ def test_python_is_clean() -> None:
 
 
 def in_tools(path: Path) -> bool:
-    """In scripts/ or bench/, but no workload: those are written as users write."""
-    return tree.is_python(path) and path.relative_to(tree.ROOT).parts[0] in ("bench", "scripts") \
+    """In python/, scripts/ or bench/, but no workload: those are written as users write."""
+    return tree.is_python(path) and path.relative_to(tree.ROOT).parts[0] in ("bench", "python", "scripts") \
         and path.parent != tree.ROOT / "bench" / "python"
 
 
 def test_tools_are_typed() -> None:
-    """Every function of scripts/ and bench/ says what it takes and returns."""
+    """Every function of python/, scripts/ and bench/ says what it takes and returns."""
     wrong = []
     functions = 0
     for path in tree.files(in_tools, at_least=5):
@@ -84,7 +84,7 @@ def test_tools_are_typed() -> None:
 
 
 def test_tools_use_the_standard_library() -> None:
-    """scripts/ and bench/ run wherever there is a python3; numpy is a workload, not a tool."""
+    """python/, scripts/ and bench/ run wherever there is a python3; numpy is a workload, not a tool."""
     wrong = []
     paths = tree.files(in_tools, at_least=5)
     own = {path.stem for path in paths} | {path.parent.name for path in paths}
@@ -103,7 +103,7 @@ def test_tools_use_the_standard_library() -> None:
 def test_files_stay_short() -> None:
     """One module a file: what is longer than this is two."""
     def is_source(path: Path) -> bool:
-        return path.relative_to(tree.ROOT).parts[0] in ("src", "preload", "scripts", "bench") \
+        return path.relative_to(tree.ROOT).parts[0] in ("src", "preload", "python", "scripts", "bench") \
             and (tree.is_c(path) or tree.is_python(path) or tree.is_shell(path))
 
     lengths = {path: len(path.read_text().splitlines())

@@ -17,8 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PYARENA_LIBRARY = ROOT / "build" / ".libs" / "libpyarena.so"
 BASE = "stock"
 
 # The name of a peer, the library it is loaded from, and Debian's package for it.
@@ -121,28 +119,28 @@ def parse_library(text: str) -> Allocator:
 
 
 def collect(
-    wanted: Sequence[str] | None, added: Iterable[Allocator], *, plain: bool = False
+    wanted: Sequence[str] | None, added: Iterable[Allocator], *, library: Path, plain: bool = False
 ) -> tuple[list[Allocator], list[str]]:
     """The columns in order, stock first, and a warning for each known allocator that is not there.
 
     wanted limits the columns to these names; a name that is not there is then an error.  added
     are further ones; one with a known name replaces it.  plain adds each peer once more without
-    PYTHONMALLOC, as name "jemalloc-plain".
+    PYTHONMALLOC, as name "jemalloc-plain".  library is libpyarena.
     """
     columns = {BASE: Allocator(BASE), "glibc": Allocator("glibc", None, (("PYTHONMALLOC", "malloc"),))}
     missing: dict[str, str] = {}
     for name, soname, package in _PEERS:
-        library = find_library(soname)
-        if library is None:
+        peer = find_library(soname)
+        if peer is None:
             missing[name] = f"{name} is not installed (Debian: apt-get install {package})"
             continue
-        columns[name] = Allocator(name, library, (("PYTHONMALLOC", "malloc"),))
+        columns[name] = Allocator(name, peer, (("PYTHONMALLOC", "malloc"),))
         if plain:
-            columns[f"{name}-plain"] = Allocator(f"{name}-plain", library)
-    if PYARENA_LIBRARY.is_file():
-        columns["pyarena"] = Allocator("pyarena", PYARENA_LIBRARY)
+            columns[f"{name}-plain"] = Allocator(f"{name}-plain", peer)
+    if library.is_file():
+        columns["pyarena"] = Allocator("pyarena", library)
     else:
-        missing["pyarena"] = "libpyarena.so is not built (scripts/try builds it)"
+        missing["pyarena"] = f"libpyarena.so is not built: there is no {library}"
     for allocator in added:
         columns[allocator.name] = allocator
         missing.pop(allocator.name, None)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The command pyarena: its verbs, its help, and how it says no.
+
+A verb is a module of pyarena.verbs with USAGE, SUMMARY (one line), a docstring (its help text),
+EXAMPLES, add_arguments(parser) and main(arguments), which returns the exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from pyarena.process import ProcessError
+
+VERBS = ("run", "stats", "doctor", "compare", "top", "map", "pins")
+
+_DESCRIPTION = """\
+See where the memory of Python processes is, and have libpyarena give it back.
+
+libpyarena is a malloc that is preloaded under CPython and gives free memory back to the system while
+the process runs.  This command runs programs under it, looks into running ones, and says what it finds.
+"""
+
+_EPILOG = """\
+"pyarena VERB --help" tells all about a verb; pyarena(1) is the manual.
+
+Exit status: 0 if all went well, 1 if something is wrong with what was looked at, 2 if the request was
+refused, which is told in one line.
+"""
+
+
+class Refusal(Exception):
+    """The command will not or cannot do what it was asked for; the text says why, in one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong command line in one line, with where to read more."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help tells more)\n")
+
+
+def add_words(parser: argparse.ArgumentParser, what: str = "the command to run, after --") -> None:
+    """The command that a verb is about: everything behind its options."""
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND [ARG ...]", help=what)
+
+
+def words_of(arguments: argparse.Namespace) -> list[str]:
+    """The command that was given.  Raises Refusal if there is none."""
+    words = list(arguments.words)
+    if words[:1] == ["--"]:
+        words = words[1:]
+    if not words:
+        raise Refusal(f'no command is given; as in "pyarena {arguments.verb} -- python3 app.py"')
+    return words
+
+
+def add_library(parser: argparse.ArgumentParser) -> None:
+    """The option that names another library."""
+    parser.add_argument(
+        "--lib", type=Path, metavar="FILE", help="the libpyarena.so to preload (default: the one installed beside this command)"
+    )  # fmt: skip
+
+
+def library_of(arguments: argparse.Namespace) -> Path:
+    """The library to preload.  Raises Refusal if it is not there."""
+    path: Path = (arguments.lib or arguments.installed_library).resolve()
+    if not path.is_file():
+        raise Refusal(f"there is no library {path}; --lib FILE names another")
+    if re.search(r"[\s:]", str(path)):
+        raise Refusal(f"LD_PRELOAD cannot name {str(path)!r}: there is a blank or a colon in it")
+    return path
+
+
+def _verb(name: str) -> ModuleType:
+    return importlib.import_module(f"pyarena.verbs.{name}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    made = _Parser(prog="pyarena", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    verbs = made.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
+    for name in VERBS:
+        module = _verb(name)
+        verb = verbs.add_parser(name, usage=f"pyarena {name} {module.USAGE}", help=module.SUMMARY,
+                                description=module.__doc__, formatter_class=raw,
+                                epilog=f"examples:\n{module.EXAMPLES}")  # fmt: skip
+        module.add_arguments(verb)
+    return made
+
+
+def main(words: Sequence[str], library: str) -> int:
+    """Run the command; library is the one that is installed beside it.  Returns the exit status."""
+    whole = parser()
+    arguments = whole.parse_args(words)
+    if arguments.verb is None:
+        whole.print_help()
+        return 2
+    arguments.installed_library = Path(library)
+    try:
+        return int(_verb(arguments.verb).main(arguments))
+    except (Refusal, ProcessError) as error:
+        print(f"pyarena {arguments.verb}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Run a command with libpyarena preloaded.
+
+Sets LD_PRELOAD and the library's options, and becomes the command: same process, same input and output,
+same exit status.  A preload that is set already stays, behind the library.
+
+Refuses, with the reason, where a preload would do nothing: static, setuid and musl programs, other
+architectures, sanitizer builds, and free-threaded CPython, whose objects need the allocator in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from pyarena.command import Refusal, add_library, add_words, library_of, words_of
+from pyarena.program import Program, ProgramError
+
+USAGE = "[OPTION ...] -- COMMAND [ARG ...]"
+SUMMARY = "run a command with the library preloaded"
+EXAMPLES = """\
+  pyarena run -- python3 app.py --its-option
+  pyarena run --keep-free 64M --stats -- gunicorn app:server
+  pyarena run --scope python -- ./service.sh      # only Python in it is served
+"""
+
+_SIZE = re.compile(r"auto|\d+[KMG]?|\d+%", re.IGNORECASE)
+
+
+def _keep_free(text: str) -> str:
+    if not _SIZE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, a size such as 64M, or a share such as 20%")
+    return text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of this verb."""
+    parser.add_argument("--keep-free", type=_keep_free, metavar="AMOUNT",
+                        help="free memory to keep for quick reuse: auto, a size such as 64M, or a share such as 20%%")
+    parser.add_argument("--scope", choices=("all", "python"),
+                        help="serve all processes that the command starts (default), or only CPython's")
+    parser.add_argument("--stats", nargs="?", const="1", metavar="FILE",
+                        help="report at exit: on standard error, or as JSON in FILE (%%p in it is the process ID); "
+                        "FILE goes with =, as in --stats=report.%%p.json")  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="have the library tell that it is there")
+    add_library(parser)
+    add_words(parser)
+
+
+def check(words: list[str]) -> Program:
+    """What a command starts.  Raises Refusal if the library can do nothing for it."""
+    try:
+        program = Program.of_command(words[0])
+    except ProgramError as error:
+        raise Refusal(str(error)) from error
+    obstacle = program.obstacle()
+    if obstacle:
+        raise Refusal(obstacle)
+    if program.is_free_threaded:
+        raise Refusal(f"{program.path} is a free-threaded CPython: its objects stay with the allocator that is built "
+                      "into it, so there is little to gain; LD_PRELOAD set by hand serves its malloc alone")  # fmt: skip
+    return program
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, str]:
+    """The environment variables that the options stand for."""
+    chosen = {"PYARENA_KEEP_FREE": arguments.keep_free, "PYARENA_SCOPE": arguments.scope,
+              "PYARENA_VERBOSE": "1" if arguments.verbose else None}  # fmt: skip
+    if arguments.stats is not None:
+        chosen["PYARENA_STATS"] = "1" if arguments.stats == "1" else f":{os.path.abspath(arguments.stats)}"
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def preload(library: str, inherited: str) -> str:
+    """LD_PRELOAD with the library first: of two allocators the first one serves."""
+    others = [word for word in re.split(r"[\s:]+", inherited) if word and word != library]
+    return ":".join([library, *others])
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Become the command."""
+    words = words_of(arguments)
+    library = library_of(arguments)
+    check(words)
+    environment = {**os.environ, **settings(arguments)}
+    environment["LD_PRELOAD"] = preload(str(library), environment.get("LD_PRELOAD", ""))
+    try:
+        os.execvpe(words[0], words, environment)
+    except OSError as error:
+        raise Refusal(f"{words[0]} cannot be started: {error.strerror}") from error
