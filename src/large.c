@@ -387,7 +387,7 @@ void pa_large_count(struct pa_large_counts *counts)
 	pa_unlock(PA_LOCK_LARGE);
 }
 
-_Static_assert(offsetof(struct table, entries) == 8 && sizeof(struct mapping) == 16,
+_Static_assert(offsetof(struct table, entries) == 8 && sizeof(struct pa_mapping) == 16,
 	       "the form that record.h tells");
 
 void pa_large_places(const void **count, const void **bytes, const void **cached_bytes,
@@ -395,6 +395,6 @@ void pa_large_places(const void **count, const void **bytes, const void **cached
 {
 	*count = &large.count;
 	*bytes = &large.bytes;
-	*cached_bytes = &large.cached_bytes;
+	*cached_bytes = &large.freed.bytes;
 	*table = &large.table;
 }

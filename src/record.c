@@ -59,6 +59,7 @@ static const struct pa_record_field layout[] = {
 	FIELD("arena.dead_units", struct pa_arena, dead_units),
 	PLACE("arena.pools", struct pa_arena, pools),
 
+	FIELD("pool.start", struct pa_pool, start),
 	FIELD("pool.list", struct pa_pool, list),
 	FIELD("pool.remote", struct pa_pool, remote),
 	SIGNED("pool.used", struct pa_pool, used),

@@ -164,7 +164,7 @@ def _live(memory: bytes, start: int, pool: Pool, blocks: int, block_bytes: int, 
     """The offsets of the live blocks."""
     free = _listed(memory, start, pool.list) | _listed(memory, start, pool.remote)
     for number in range(blocks):
-        offset = number * block_bytes
+        offset = pool.lead + number * block_bytes
         units = range(offset // unit, (offset + block_bytes - 1) // unit + 1)
         if offset not in free and all(pool.present >> place & 1 for place in units):
             yield offset

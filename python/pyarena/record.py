@@ -70,6 +70,7 @@ class Pool:
     run_units: int
     list: int = 0  # address of the first free block
     remote: int = 0  # of the first that others have freed
+    lead: int = 0  # bytes before the first block
 
 
 @dataclass(frozen=True)
@@ -370,7 +371,7 @@ class Target:
         present = self._masks[index] & ~record["absent"]
         dead = min(record["dead_units"], popcount(present))
         return Pool(slot, self.classes[index].slots, index, record["used"], present, dead, 0, record["list"],
-                    record["remote"])
+                    record["remote"], record["start"] & (1 << self.geometry.slot_shift) - 1)
 
     def _sum_up(self, heaps: list[Heap], arenas: list[Arena]) -> Stats:
         """The figures of pyarena_stats, by the same definitions."""
