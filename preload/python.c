@@ -91,6 +91,12 @@ static void use_state_place(const py_thread_state *state)
 		pa_store_relaxed(&python.state_where, where);
 }
 
+static void note_turn(struct pa_heap *heap, const py_thread_state *state)
+{
+	pa_store_relaxed(&heap->thread, pa_thread_identity());
+	pa_store_release(&heap->gil_state, state); /* pairs with came_last */
+}
+
 static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 {
 	py_thread_state *state = python.current_state();
@@ -99,8 +105,7 @@ static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 	if (!heap)
 		return NULL;
 	if (state ? state == PyGILState_GetThisThreadState() : is_outside_of_life(heap)) {
-		pa_store_relaxed(&heap->thread, pa_thread_identity());
-		pa_store_relaxed(&heap->gil_state, state);
+		note_turn(heap, state);
 		use_state_place(state);
 		return heap;
 	}
@@ -181,19 +186,26 @@ static PA_COLD void free_slow(void *context, void *p)
 
 /* --- what CPython calls, in forms that differ in how the owner is known --- */
 
-/* 3.7 to 3.11: the thread came last, and the GIL has not been let go since. */
+/*
+ * 3.7 to 3.11: the thread came last, and the GIL has not been let go since.  The thread is looked at last:
+ * who comes notes its thread before its state, see note_turn; so who sees the new state, and does not hold
+ * the GIL itself, sees the new thread too.
+ */
+PA_INLINE bool came_last(const struct pa_heap *heap, const void *state)
+{
+	return PA_LIKELY(state == pa_load_acquire(&heap->gil_state)) && /* pairs with note_turn */
+	       PA_LIKELY(pa_load_relaxed(&heap->thread) == pa_thread_identity());
+}
+
 PA_INLINE bool owns_by_turns(const struct pa_heap *heap)
 {
-	return PA_LIKELY(pa_load_relaxed(&heap->thread) == pa_thread_identity()) &&
-	       PA_LIKELY(pa_state_of_process(pa_load_relaxed(&python.state_where)) ==
-			 pa_load_relaxed(&heap->gil_state));
+	return came_last(heap, pa_state_of_process(pa_load_relaxed(&python.state_where)));
 }
 
 /* The same, where the accessor has to be called. */
 PA_INLINE bool owns_by_turns_called(const struct pa_heap *heap)
 {
-	return pa_load_relaxed(&heap->thread) == pa_thread_identity() &&
-	       PA_LIKELY(python.current_state() == pa_load_relaxed(&heap->gil_state));
+	return came_last(heap, python.current_state());
 }
 
 /* 3.12 on: the thread holds the GIL of the heap's interpreter. */

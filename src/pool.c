@@ -299,6 +299,12 @@ static bool is_in_list(const struct pa_block *list, const struct pa_block *block
 
 bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block)
 {
+	const struct pa_class *class = &pa_classes[pool->class_index];
+
+	/* By P1 and P3, what touches an absent unit is free and in no list. */
+	if (pool->class_index < PA_CLASS_RUN &&
+	    (block_units(pool, class, index_of(pool, class, block)) & pool->absent))
+		return true;
 	/* Others may put more on the remote list meanwhile, in front of what is there. */
 	return is_in_list(pool->list, block) ||
 	       is_in_list(pa_load_acquire(&pool->remote), block); /* pairs with free_remote */

@@ -118,7 +118,7 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start);
 /* How many present units are probably dead, by the number of live blocks alone. */
 unsigned pa_pool_expect_dead(const struct pa_pool *pool);
 
-/* Whether a block is in the pool's list, or among what others have freed: certain, but not quick. */
+/* Whether a block of the pool is free, or among what others have freed: certain, but not quick. */
 bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block);
 
 /* Assert P1 to P3 as far as they can be seen; returns the number of listed blocks. */

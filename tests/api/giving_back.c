@@ -271,7 +271,7 @@ static void ended_threads_keep_little(void)
 	}
 	sleep_ms(3000);
 	/* They swing enough for a reserve, which a program without an idle watch keeps until its next call. */
-	check_resident("settled", 0, 1, 16 * MIB);
+	check_resident("settled", 0, 1, 28 * MIB);
 }
 
 /* The process does nothing more, and in a forked child too the reserve goes back. */

@@ -335,6 +335,12 @@ static void test_freed_for_certain(void **state)
 	assert_false(pa_pool_has_freed(&pool, block_at(0)));
 	assert_true(pa_pool_has_freed(&pool, block_at(1)));
 	assert_true(pa_pool_has_freed(&pool, block_at(2)));
+	/* What reaches into an absent unit is free and in no list. */
+	begin(pa_class_of(3072));
+	carve(0);
+	assert_false(is_absent(0));
+	assert_true(touches_absent(1));
+	assert_true(pa_pool_has_freed(&pool, block_at(1)));
 }
 
 /* Every set of live blocks, for the classes that have few; then again after what was purged came back. */
