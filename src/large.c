@@ -142,6 +142,8 @@ static void remove_locked(struct pa_mapping *entry)
  */
 void pa_large_recover(void)
 {
+	pa_reserve_add_dirty(-units_of(large.freed.bytes));
+	large.freed = (struct pa_freed){ .count = 0 };
 	if (!large.table || !table_replace_locked(large.table->capacity))
 		return;
 	large.count = 0;
@@ -152,8 +154,6 @@ void pa_large_recover(void)
 		large.count++;
 		large.bytes += large.table->entries[i].bytes;
 	}
-	pa_reserve_add_dirty(-units_of(large.freed.bytes));
-	large.freed = (struct pa_freed){ .count = 0 };
 }
 
 static void remember_locked(struct pa_mapping mapping)
@@ -351,11 +351,13 @@ void *pa_large_resize(void *p, size_t bytes)
 /* How much to give back at once; 0 if the goal is reached. */
 static size_t step_locked(enum pa_reserve_goal goal)
 {
-	if (!pa_reserve_is_above(goal))
-		return 0;
+	int64_t excess = pa_reserve_excess();
+
 	if (goal != PA_RESERVE_LIMIT)
-		return SIZE_MAX;
-	return pa_round_up(pa_max((size_t)pa_reserve_excess() << PA_UNIT_SHIFT, GIVE_BACK_BYTES),
+		return pa_reserve_is_above(goal) ? SIZE_MAX : 0;
+	if (excess <= 0)
+		return 0;
+	return pa_round_up(pa_max((size_t)excess << PA_UNIT_SHIFT, GIVE_BACK_BYTES),
 			   pa_os_page_bytes());
 }
 

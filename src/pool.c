@@ -4,8 +4,6 @@
  */
 #include "pool.h"
 
-#include <string.h>
-
 #define BLOCKS_MAX (PA_SLOT_BYTES / PA_ALIGN)
 #define WORD_BITS 64
 

@@ -18,6 +18,8 @@
 #include "base.h"
 #include "sizeclass.h"
 
+#include <string.h>
+
 /*
  * A free block.  The key is there as long as the block is free, so it tells a second free of it.  A live
  * block does not begin with it, unless somebody writes it there; so who sees it makes sure.
@@ -40,10 +42,10 @@ enum pa_pool_state {
 
 struct pa_pool {
 	struct pa_block *list;   /* [owner] free blocks */
-	int16_t used;            /* [owner] P2 */
-	int16_t watermark;       /* [owner] a free that brings used down to this is handled by heap.c */
 	uint32_t reciprocal;     /* [const] of the class, see sizeclass.h */
 	uint32_t start;          /* [const] the low half of the address of the first block */
+	int16_t used;            /* [owner] P2 */
+	int16_t watermark;       /* [owner] a free that brings used down to this is handled by heap.c */
 	_Atomic(uint32_t) owner; /* [owner] tag of the heap, 0 for a free slot; read by all */
 	uint16_t absent;         /* [owner] a bit for each unit */
 	uint16_t first;          /* [const] where in the arena the record of the pool's first slot is */
@@ -62,10 +64,20 @@ struct pa_pool {
 
 _Static_assert(sizeof(struct pa_pool) == PA_CACHE_LINE, "a record is one cache line");
 
+/*
+ * Class and place together, in one load.  So pools that use a slot one after the other differ, unless they
+ * are of one class: of what the first leaves in the second's blocks, no word is its key.
+ */
 PA_INLINE uintptr_t pa_pool_key(const struct pa_pool *pool)
 {
-	return (uintptr_t)pool +
-	       1; /* one instruction; and odd, so it is no pointer that may lie about */
+	uint64_t key;
+
+	_Static_assert(offsetof(struct pa_pool, reciprocal) % sizeof key == 0 &&
+			       offsetof(struct pa_pool, start) ==
+				       offsetof(struct pa_pool, reciprocal) + sizeof pool->reciprocal,
+		       "they are one word");
+	memcpy(&key, &pool->reciprocal, sizeof key);
+	return key;
 }
 
 PA_INLINE unsigned pa_pool_slots(const struct pa_pool *pool)

@@ -125,6 +125,7 @@ uint32_t pa_reserve_mark(void)
 
 void pa_reserve_refault(uint64_t units, uint32_t mark)
 {
+	pa_reserve_tick(); /* which moves the window: nothing may have changed hands for long */
 	uint32_t now = pa_reserve_mark(), distance = now - mark;
 
 	if (distance <= now - pa_load_relaxed(&pa_reserve.window_mark))

@@ -253,10 +253,15 @@ static void test_keys_differ(void **state)
 	static struct pa_pool other;
 	(void)state;
 
-	begin(5);
-	pa_pool_init(&other, memory, 5, 7);
-	assert_true(pa_pool_key(&pool) != pa_pool_key(&other));
-	assert_true(pa_pool_key(&pool) % sizeof(void *) != 0); /* it is no pointer */
+	for (unsigned c = 0; c < PA_CLASSES; c++) {
+		begin(c);
+		pa_pool_init(&other, memory + PA_SLOT_BYTES, c, 7);
+		assert_true(pa_pool_key(&pool) != pa_pool_key(&other));
+		for (unsigned d = 1; d < PA_CLASSES; d++) { /* class 0 has the blocks of class 1 */
+			pa_pool_init(&other, memory + lead, d, 7);
+			assert_true(d == c || c == 0 || pa_pool_key(&pool) != pa_pool_key(&other));
+		}
+	}
 }
 
 static void test_carve_in_order(void **state)
@@ -318,6 +323,34 @@ static void make_pattern(uint64_t pattern)
 	for (unsigned i = 0; i < class_of_pool()->blocks; i++)
 		if (!(pattern >> i % 64 & 1))
 			put_back(i);
+}
+
+static void carve_as_it_is(void)
+{
+	uint16_t units = pa_pool_carvable(&pool);
+
+	for (; units; units = pa_pool_carvable(&pool))
+		pa_pool_carve(&pool, memory, pa_pool_carve_units(&pool, pa_lowest_bit(units)));
+}
+
+/* A program may copy what it never wrote: what one pool leaves must not be a key in the next. */
+static void test_remains_are_no_keys(void **state)
+{
+	(void)state;
+
+	for (unsigned d = 2; d < PA_CLASSES; d++) {
+		begin(1);
+		carve_as_it_is();
+		uintptr_t left = pa_pool_key(&pool);
+		pa_pool_init(&pool, memory + lead, d, 7);
+		carve_as_it_is();
+		size_t keys = 0;
+		for (size_t at = 0; at < PA_SLOT_BYTES; at += sizeof left)
+			keys += *(uintptr_t *)(memory + at) == pa_pool_key(&pool);
+		/* One for each block that begins there, and for what is before and behind them. */
+		assert_in_range(keys, 1, PA_SLOT_BYTES / class_of_pool()->block_bytes + 2);
+		assert_true(left != key);
+	}
 }
 
 /* What has been freed is in the list, or on that of others; a key alone proves nothing. */
@@ -521,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_new_pools),
 		cmocka_unit_test(test_keys_differ),
 		cmocka_unit_test(test_freed_for_certain),
+		cmocka_unit_test(test_remains_are_no_keys),
 		cmocka_unit_test(test_carve_in_order),
 		cmocka_unit_test(test_carve_lists_few_units),
 		cmocka_unit_test(test_carve_in_any_order),
