@@ -50,7 +50,7 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 
 /*
  * By how much the evidence asks to grow: the least distance that it pays for; 0 if there is none.  Once
- * is enough where the limit stays small, if most of the refaults come from there.
+ * is enough for a small distance, if most of the refaults come from there.
  */
 static uint64_t growth(struct pa_policy *policy)
 {
@@ -63,7 +63,7 @@ static uint64_t growth(struct pa_policy *policy)
 		uint64_t units = UINT64_C(64) << i;
 		sum += policy->evidence_units[i];
 		uint64_t more = units - units / 4; /* between this doubling and the last */
-		bool is_small = policy->limit_units + more <= PA_POLICY_SMALL_UNITS && 2 * sum > total;
+		bool is_small = units <= PA_POLICY_SMALL_UNITS && 2 * sum > total;
 		if (sum < units * (is_small ? 1 : PA_POLICY_EVIDENCE))
 			continue;
 		for (unsigned j = 0; j <= i; j++)

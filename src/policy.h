@@ -19,12 +19,12 @@
 
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
-#define PA_POLICY_SHARE 50        /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_UNIT_NS 1500    /* to purge a unit and touch it again, measured */
-#define PA_POLICY_EVIDENCE 4      /* times a distance has to be paid for before the limit grows by it */
-#define PA_POLICY_SMALL_UNITS 768 /* for a limit up to this, 3 MiB, once is enough */
-#define PA_POLICY_FLOOR_UNITS 128 /* kept without evidence: half a MiB */
-#define PA_POLICY_CAP_SHARE 1     /* at most as much as is live, or ... */
+#define PA_POLICY_SHARE 50     /* purging may cost one part in so many of the CPU time */
+#define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, measured */
+#define PA_POLICY_EVIDENCE 4   /* times a distance has to be paid for before the limit grows by it */
+#define PA_POLICY_SMALL_UNITS 1024 /* up to this distance, 4 MiB, once is enough */
+#define PA_POLICY_FLOOR_UNITS 128  /* kept without evidence: half a MiB */
+#define PA_POLICY_CAP_SHARE 1      /* at most as much as is live, or ... */
 #define PA_POLICY_CAP_UNITS (24 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
 
 /* Distances are told apart by doublings, the first up to 64 units, the last without end. */
