@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (options->keep_free.mode > PA_KEEP_PERCENT ||
 	    (options->keep_free.mode == PA_KEEP_PERCENT &&
 	     options->keep_free.value > PA_KEEP_PERCENT_MAX) ||
-	    strnlen(options->stats.file, PA_STATS_FILE_MAX) == PA_STATS_FILE_MAX)
+	    strnlen(options->stats.file, sizeof options->stats.file) == sizeof options->stats.file)
 		abort();
 	if (options->stats.file[0])
 		(void)pa_option_stats_path(&options->stats, path, sizeof path);
