@@ -14,9 +14,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench.lib.results import Figure, Results
+from bench.lib.results import Results
 from bench.lib.tree import PYARENA_LIBRARY, ROOT
 from pyarena import allocators, machine
+from pyarena.table import Figure
 
 _SOURCE = ROOT / "bench" / "micro" / "micro.c"
 _PROGRAM = ROOT / "build" / "bench" / "micro"

@@ -9,23 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyarena import table
 from pyarena.allocators import BASE
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Something that is measured: key in the measurements, how to print it, what it means."""
-
-    key: str
-    heading: str
-    show: Callable[[float | None], str]
-    help: str
-
+from pyarena.table import Figure
 
 FIGURES = {
     "time": Figure("seconds", "time, s", table.seconds, "wall time of the phase that the workload times"),

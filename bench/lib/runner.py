@@ -36,7 +36,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    figures = "\n".join(f"  {name:9} {figure.help}" for name, figure in FIGURES.items())
+    figures = "\n".join(f"  {name:9} {figure.meaning}" for name, figure in FIGURES.items())
     made = argparse.ArgumentParser(
         prog="bench/run",
         description=_DESCRIPTION,

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pyarena.process import ProcessError
+from pyarena.program import Program, ProgramError
 
 VERBS = ("run", "stats", "doctor", "compare", "top", "map", "pins")
 
@@ -59,6 +60,22 @@ def words_of(arguments: argparse.Namespace) -> list[str]:
     if not words:
         raise Refusal(f'no command is given; as in "pyarena {arguments.verb} -- python3 app.py"')
     return words
+
+
+def program_of(words: list[str]) -> Program:
+    """What a command starts.  Raises Refusal if that cannot be told."""
+    try:
+        return Program.of_command(words[0])
+    except ProgramError as error:
+        raise Refusal(str(error)) from error
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write text to a file that the command line names.  Raises Refusal if it cannot be written."""
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}") from error
 
 
 def add_library(parser: argparse.ArgumentParser) -> None:

@@ -7,26 +7,16 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pyarena import table
 from pyarena.allocators import BASE, Allocator
 from pyarena.curves import Curve, thinned
+from pyarena.table import Figure
 from pyarena.trial import Trial
 
 OURS = "pyarena"
 _CHANCE = 0.1  # below which a difference between single runs is not worth a word
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Something that is measured."""
-
-    key: str
-    heading: str
-    show: Callable[[float | None], str]
-    meaning: str
 
 
 def _count(value: float | None) -> str:

@@ -14,9 +14,9 @@ import time
 from html import escape
 from pathlib import Path
 
-from pyarena.comparison import OURS, Comparison, Figure
+from pyarena.comparison import OURS, Comparison
 from pyarena.curves import Curve, colours_of, thinned
-from pyarena.table import MEGABYTE
+from pyarena.table import MEGABYTE, Figure
 
 _PARTS = Path(__file__).with_name("report")
 _WIDTH, _HEIGHT = 960, 380

@@ -4,9 +4,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A column: its key in what was measured, how to print it, what it means."""
+
+    key: str
+    heading: str
+    show: Callable[[float | None], str]
+    meaning: str
 
 
 def text(head: Sequence[str], rows: Sequence[Sequence[str]], rule_before_last: bool = False) -> str:

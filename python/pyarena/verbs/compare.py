@@ -25,7 +25,7 @@ from pathlib import Path
 
 from pyarena import allocators, machine, table
 from pyarena.allocators import Allocator, AllocatorError
-from pyarena.command import Refusal, add_words, library_of, words_of
+from pyarena.command import Refusal, add_words, library_of, words_of, write_file
 from pyarena.comparison import Comparison
 from pyarena.program import Program
 from pyarena.running import Progress, RunError
@@ -154,13 +154,6 @@ def _measure(arguments: argparse.Namespace, words: list[str], comparison: Compar
             comparison.add(column.name, trial)
 
 
-def _write(path: Path, content: str) -> None:
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise Refusal(f"{path} cannot be written: {error.strerror}") from error
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the verdict, write the files."""
     words = words_of(arguments)
@@ -184,11 +177,11 @@ def main(arguments: argparse.Namespace) -> int:
         raise Refusal(str(error)) from error
     print(f"\n{comparison.text()}")
     if arguments.json:
-        _write(arguments.json, comparison.json())
+        write_file(arguments.json, comparison.json())
     if arguments.csv:
-        _write(arguments.csv, comparison.csv())
+        write_file(arguments.csv, comparison.csv())
     if arguments.html:
         from pyarena.page import page
 
-        _write(arguments.html, page(comparison))
+        write_file(arguments.html, page(comparison))
     return 1 if any(trial.status for trials in comparison.trials.values() for trial in trials) else 0

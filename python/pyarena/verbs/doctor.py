@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyarena import process
-from pyarena.command import Refusal, add_library, add_words, library_of, words_of
-from pyarena.program import Program, ProgramError
+from pyarena.command import add_library, add_words, library_of, program_of, words_of
+from pyarena.program import Program
 from pyarena.record import RecordError, Snapshot, Target
 from pyarena.text import size
 
@@ -195,10 +195,7 @@ def _python(snapshot: Snapshot, paths: list[str], variables: Mapping[str, str]) 
 
 def of_command(words: list[str], library: Path) -> Iterator[Finding]:
     """What there is to say of a command that is not running."""
-    try:
-        program = Program.of_command(words[0])
-    except ProgramError as error:
-        raise Refusal(str(error)) from error
+    program = program_of(words)
     obstacle = program.obstacle()
     if obstacle:
         yield Finding(WRONG, obstacle, "libpyarena cannot serve it.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pyarena.command import Refusal
+from pyarena.command import Refusal, write_file
 from pyarena.heap_map import HeapMap
 from pyarena.heap_picture import difference, page, svg, text
 
@@ -39,13 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="a process ID, or a saved map")
 
 
-def _write(path: Path, content: str) -> None:
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise Refusal(f"{path} cannot be written: {error.strerror}") from error
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Show the map, or write it."""
     if len(arguments.targets) > 2:
@@ -54,11 +47,11 @@ def main(arguments: argparse.Namespace) -> int:
         raise Refusal("--svg and --save take one target; --html shows two")
     maps = [HeapMap.of_process(int(one)) if one.isdigit() else HeapMap.of_file(Path(one)) for one in arguments.targets]
     if arguments.save:
-        _write(arguments.save, maps[0].save())
+        write_file(arguments.save, maps[0].save())
     if arguments.svg:
-        _write(arguments.svg, svg(maps[0]) + "\n")
+        write_file(arguments.svg, svg(maps[0]) + "\n")
     if arguments.html:
-        _write(arguments.html, page(maps))
+        write_file(arguments.html, page(maps))
     if not (arguments.save or arguments.svg or arguments.html):
         print("\n\n\n".join(text(one, arguments.rows) for one in maps))
         if len(maps) == 2:

@@ -14,8 +14,8 @@ import argparse
 import os
 import re
 
-from pyarena.command import Refusal, add_library, add_words, library_of, words_of
-from pyarena.program import Program, ProgramError
+from pyarena.command import Refusal, add_library, add_words, library_of, program_of, words_of
+from pyarena.program import Program
 
 USAGE = "[OPTION ...] -- COMMAND [ARG ...]"
 SUMMARY = "run a command with the library preloaded"
@@ -50,10 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(words: list[str]) -> Program:
     """What a command starts.  Raises Refusal if the library can do nothing for it."""
-    try:
-        program = Program.of_command(words[0])
-    except ProgramError as error:
-        raise Refusal(str(error)) from error
+    program = program_of(words)
     obstacle = program.obstacle()
     if obstacle:
         raise Refusal(obstacle)
