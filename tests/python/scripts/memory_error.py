@@ -54,9 +54,11 @@ for round in range(2):
     assert len({i: str(i) for i in range(50000)}) == 50000
 
 failed = []
+all_begun = threading.Event()
 
 
 def in_thread():
+    all_begun.wait()  # while one of them holds all the room there is, no other can be begun
     try:
         exhaust(lambda i: bytes(300000))
     except MemoryError:
@@ -71,6 +73,7 @@ for _ in range(3):
     thread = threading.Thread(target=in_thread)
     thread.start()
     threads.append(thread)
+all_begun.set()
 for thread in threads:
     thread.join()
 assert not failed, failed
