@@ -18,7 +18,7 @@
 #define PA_INLINE static inline __attribute__((always_inline))
 #define PA_CACHE_LINE 64
 
-/* An assertion with a sentence: PA_ASSERT(pool->used > 0, "a freed block was counted"). */
+/* An assertion with a sentence: PA_ASSERT(block != NULL, "there is a block"). */
 #ifdef PA_DEBUG
 _Noreturn void pa_assert_failed(const char *file, int line, const char *sentence);
 #define PA_ASSERT(x, sentence) (PA_LIKELY(x) ? (void)0 : pa_assert_failed(__FILE__, __LINE__, sentence))

@@ -79,7 +79,7 @@ static void pool_link(struct pa_heap *heap, struct pa_pool *pool)
 
 static unsigned fullness(const struct pa_pool *pool)
 {
-	unsigned bucket = (unsigned)pool->used * PA_BUCKETS / class_of_pool(pool)->blocks;
+	unsigned bucket = (unsigned)pa_pool_used(pool) * PA_BUCKETS / class_of_pool(pool)->blocks;
 
 	return bucket < PA_BUCKETS ? bucket : PA_BUCKETS - 1;
 }
@@ -100,21 +100,18 @@ static unsigned idle_units(const struct pa_pool *pool)
 
 /*
  * The number of live blocks at which the pool is to be looked at again: at the next quarter below;
- * and where dead units are likely, at ever smaller steps down to none.
+ * and where dead units are likely, at a few more steps down to none.
  */
-static int16_t next_watermark(const struct pa_pool *pool)
+static int next_watermark(const struct pa_pool *pool)
 {
-	unsigned used = (unsigned)pool->used;
+	unsigned used = (unsigned)pa_pool_used(pool);
 	unsigned blocks = class_of_pool(pool)->blocks;
 	unsigned quarter = (fullness(pool) * blocks + PA_BUCKETS - 1) / PA_BUCKETS;
 	unsigned next = quarter > 0 ? quarter - 1 : 0;
 	unsigned sparse = 2 * units_of_pool(pool);
 
-	if (used > sparse)
-		next = (unsigned)pa_max(next, sparse);
-	else
-		next = (unsigned)pa_max(next, used - 1 - used / 4);
-	return (int16_t)(next < used ? next : used - 1);
+	next = (unsigned)pa_max(next, used > sparse ? sparse : used / 4);
+	return (int)pa_min(next, used - 1);
 }
 
 void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
@@ -131,7 +128,7 @@ void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 		if (state != PA_POOL_FULL)
 			pool_link(heap, pool);
 	}
-	pool->watermark = next_watermark(pool);
+	pa_pool_set_watermark(pool, next_watermark(pool));
 }
 
 void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool)
@@ -157,7 +154,7 @@ void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool)
 static void note_empty_current(struct pa_heap *heap, struct pa_pool *pool)
 {
 	heap->empty_current[pool->class_index / 64] |= UINT64_C(1) << pool->class_index % 64;
-	pool->watermark = PA_NO_WATERMARK;
+	pa_pool_set_watermark(pool, PA_NO_WATERMARK);
 	pa_heap_set_dead_units(heap, pool, pa_pool_expect_dead(pool) + idle_units(pool));
 }
 
@@ -171,10 +168,10 @@ static void steal_empty(struct pa_heap *heap)
 			struct pa_pool *pool = heap->current[i * 64 + pa_lowest_bit(bits)];
 			if (pool == &pa_no_pool)
 				continue;
-			if (pool->used == 0) {
+			if (pa_pool_used(pool) == 0) {
 				pa_heap_free_current(heap, pool);
 			} else {
-				pool->watermark = 0;
+				pa_pool_set_watermark(pool, 0);
 				pa_heap_set_dead_units(heap, pool, 0);
 			}
 		}
@@ -185,10 +182,10 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 {
 	bool was_busy = pa_heap_enter(heap);
 
-	PA_ASSERT(pool->used >= 0, "P2: no more blocks are freed than were live");
+	PA_ASSERT(pa_pool_used(pool) >= 0, "P2: no more blocks are freed than were live");
 	if (pool->state == PA_POOL_CURRENT) {
 		note_empty_current(heap, pool);
-	} else if (pool->used == 0) {
+	} else if (pa_pool_used(pool) == 0) {
 		pa_heap_free_pool(heap, pool);
 	} else {
 		pa_heap_place_pool(heap, pool);
@@ -211,15 +208,15 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 		pool_link(heap, pool);
 	}
 	/* It is not worth coming back to for a block or two. */
-	int wake = pool->used - class_of_pool(pool)->wake;
-	pool->watermark = (int16_t)(wake > 0 ? wake : 0);
+	int wake = pa_pool_used(pool) - class_of_pool(pool)->wake;
+	pa_pool_set_watermark(pool, wake > 0 ? wake : 0);
 }
 
 static void make_current(struct pa_heap *heap, struct pa_pool *pool)
 {
 	pool_unlink(heap, pool);
 	pool->state = PA_POOL_CURRENT;
-	pool->watermark = 0;
+	pa_pool_set_watermark(pool, 0);
 	heap->current[pool->class_index] = pool;
 	pa_heap_set_dead_units(heap, pool, 0);
 }
@@ -293,11 +290,11 @@ void pa_heap_collect_remote(struct pa_heap *heap)
 			struct pa_block *next_block = block->next;
 			block->next = pool->list;
 			pool->list = block;
-			pool->used--;
+			pool->slack--;
 			heap->remote_frees++;
 			block = next_block;
 		}
-		if (pool->used <= pool->watermark)
+		if (pa_pool_is_at_watermark(pool))
 			pa_heap_settle(heap, pool);
 		pool = next;
 	}
@@ -310,7 +307,7 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 	struct pa_pool *old = heap->current[class_index];
 	struct pa_pool *pool = partial_first(class);
 
-	PA_ASSERT(old->used > 0 || pa_pool_carvable(old) || old == &pa_no_pool,
+	PA_ASSERT(pa_pool_used(old) > 0 || pa_pool_carvable(old) || old == &pa_no_pool,
 		  "an empty pool has blocks to give");
 	if (!pool && old != &pa_no_pool && pa_pool_carvable(old)) {
 		carve(heap, old);

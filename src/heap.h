@@ -230,7 +230,7 @@ PA_INLINE void *pa_heap_pop(struct pa_heap *heap, unsigned class_index)
 	if (PA_UNLIKELY(!block))
 		return NULL;
 	pool->list = block->next;
-	pool->used++;
+	pool->slack++;
 	block->key = 0;
 	return block;
 }
@@ -257,10 +257,12 @@ PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const voi
 /* Put a block of the heap's own back on its pool's list. */
 PA_INLINE void pa_heap_put(struct pa_heap *heap, struct pa_pool *pool, struct pa_block *block)
 {
+	uintptr_t key = pa_pool_key(pool); /* read before the block is written, so read once */
+
 	block->next = pool->list;
-	block->key = pa_pool_key(pool);
+	block->key = key;
 	pool->list = block;
-	if (PA_UNLIKELY(--pool->used <= pool->watermark))
+	if (PA_UNLIKELY(--pool->slack < 0))
 		pa_heap_settle(heap, pool);
 }
 

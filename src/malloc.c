@@ -143,12 +143,12 @@ static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const
 }
 
 /*
- * Of tiny blocks see pa_reallocate.  In larger ones there is more to save: buffers that are cut to what
+ * Of tiny blocks see pa_reallocate, which comes first.  In larger ones there is more to save: buffers that are cut to what
  * was read into them.
  */
 static bool is_good_fit(size_t had, size_t bytes)
 {
-	return bytes <= had && bytes >= had - had / (had > PA_TINY_MAX ? 16 : 4);
+	return bytes <= had && bytes >= had - (had >> (had > PA_TINY_MAX ? 4 : 2));
 }
 
 static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t bytes,
@@ -188,17 +188,18 @@ void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, si
 	if (PA_UNLIKELY(!pool) || PA_UNLIKELY(pool->class_index == PA_CLASS_RUN))
 		return reallocate_other(heap, p, bytes, function);
 	size_t had = pa_classes[pool->class_index].block_bytes;
-	if (is_good_fit(had, bytes) ||
-	    (bytes <= PA_TINY_MAX && pa_class_of_tiny(bytes) == pool->class_index))
-		return p;
-	int saved = errno;
-	void *moved = pa_allocate(heap, bytes);
-	if (PA_LIKELY(moved != NULL)) {
-		memcpy(moved, p, pa_min(had, bytes));
-		pa_heap_put(heap, pool, p);
-		return moved;
+	if (bytes <= PA_TINY_MAX) {
+		unsigned class_index = pa_class_of_tiny(bytes);
+		if (class_index == pool->class_index)
+			return p;
+		void *moved = pa_heap_pop(heap, class_index);
+		if (PA_LIKELY(moved != NULL)) {
+			memcpy(moved, p, pa_min(had, bytes));
+			pa_heap_put(heap, pool, p);
+			return moved;
+		}
 	}
-	return keep_if_smaller(p, had, bytes, saved);
+	return is_good_fit(had, bytes) ? p : move(heap, p, had, bytes, function);
 }
 
 /* --- on the calling thread's heap --- */

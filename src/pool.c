@@ -74,6 +74,7 @@ void pa_pool_init(struct pa_pool *pool, const char *start, unsigned class_index,
 	const struct pa_class *class = &pa_classes[class_index];
 
 	*pool = (struct pa_pool){
+		.slack = -PA_NO_WATERMARK - 1,
 		.watermark = PA_NO_WATERMARK,
 		.reciprocal = class->reciprocal,
 		.start = (uint32_t)(uintptr_t)start,
@@ -88,7 +89,6 @@ void pa_pool_init(struct pa_pool *pool, const char *start, unsigned class_index,
 void pa_pool_init_run(struct pa_pool *pool, const char *start, unsigned units, uint32_t owner)
 {
 	*pool = (struct pa_pool){
-		.used = 1,
 		.reciprocal = pa_classes[PA_CLASS_RUN].reciprocal,
 		.start = (uint32_t)(uintptr_t)start,
 		.first = place_of(pool),
@@ -220,7 +220,7 @@ static void find_listed(const struct pa_pool *pool, const struct pa_class *class
 			found++;
 		}
 	}
-	if (found + (unsigned)pool->used == present)
+	if (found + (unsigned)pa_pool_used(pool) == present)
 		return;
 	memset(listed, 0, BLOCKS_MAX / 8);
 	for (const struct pa_block *b = pool->list; b; b = b->next)
@@ -251,7 +251,7 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 	uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
 	uint16_t dead = 0;
 
-	if (pool->used == 0) {
+	if (pa_pool_used(pool) == 0) {
 		pool->list = NULL;
 		pool->absent |= present;
 		return present;
@@ -281,7 +281,7 @@ unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 	const struct pa_class *class = &pa_classes[pool->class_index];
 	unsigned present = pa_count_bits(pa_pool_units(pool->class_index) & (uint16_t)~pool->absent);
 	unsigned weight = 1 + (class->block_bytes - 1) / (unsigned)PA_UNIT_BYTES;
-	unsigned held = (unsigned)pool->used * weight;
+	unsigned held = (unsigned)pa_pool_used(pool) * weight;
 
 	if (present == 0 || held >= 2 * present)
 		return 0;
@@ -329,7 +329,7 @@ unsigned pa_pool_check(const struct pa_pool *pool)
 	}
 	for (unsigned block = 0; block < class->blocks; block++)
 		unlisted += (block_units(pool, class, block) & pool->absent) != 0;
-	PA_ASSERT((unsigned)pool->used + count + unlisted == class->blocks,
+	PA_ASSERT((unsigned)pa_pool_used(pool) + count + unlisted == class->blocks,
 		  "P1, P2: every block is live, listed or touches an absent unit");
 	return count;
 }

@@ -6,7 +6,7 @@
  *
  * A block is live, listed or unlisted.  A unit of the pool is present or absent.
  *   P1  A block is listed exactly if it is free and touches no absent unit.
- *   P2  used counts the live blocks, those on the remote list included.
+ *   P2  slack and watermark together count the live blocks, those on the remote list included.
  *   P3  A live block touches no absent unit.
  * A new pool is absent as a whole; carving a unit and taking it up again after it was purged are the
  * same act.
@@ -38,14 +38,15 @@ enum pa_pool_state {
 	PA_POOL_RUN,      /* a medium object */
 };
 
-#define PA_NO_WATERMARK INT16_MIN
+/* Further down than blocks can be freed, and yet slack and it have room in their words. */
+#define PA_NO_WATERMARK (INT16_MIN / 2)
 
 struct pa_pool {
 	struct pa_block *list;   /* [owner] free blocks */
 	uint32_t reciprocal;     /* [const] of the class, see sizeclass.h */
 	uint32_t start;          /* [const] the low half of the address of the first block */
-	int16_t used;            /* [owner] P2 */
-	int16_t watermark;       /* [owner] a free that brings used down to this is handled by heap.c */
+	int16_t slack;           /* [owner] frees before the one that reaches the watermark */
+	int16_t watermark;       /* [owner] a free that leaves so many live is handled by heap.c */
 	_Atomic(uint32_t) owner; /* [owner] tag of the heap, 0 for a free slot; read by all */
 	uint16_t absent;         /* [owner] a bit for each unit */
 	uint16_t first;          /* [const] where in the arena the record of the pool's first slot is */
@@ -80,6 +81,26 @@ PA_INLINE uintptr_t pa_pool_key(const struct pa_pool *pool)
 	return key;
 }
 
+/*
+ * How many blocks are live.  Not a field of its own, for then each free would load the watermark to
+ * compare it; slack is counted down, and the sign tells.
+ */
+PA_INLINE int pa_pool_used(const struct pa_pool *pool)
+{
+	return pool->slack + pool->watermark + 1;
+}
+
+PA_INLINE void pa_pool_set_watermark(struct pa_pool *pool, int watermark)
+{
+	pool->slack = (int16_t)(pa_pool_used(pool) - watermark - 1);
+	pool->watermark = (int16_t)watermark;
+}
+
+PA_INLINE bool pa_pool_is_at_watermark(const struct pa_pool *pool)
+{
+	return pool->slack < 0;
+}
+
 PA_INLINE unsigned pa_pool_slots(const struct pa_pool *pool)
 {
 	return pool->class_index == PA_CLASS_RUN
@@ -95,11 +116,10 @@ PA_INLINE uint32_t pa_pool_offset(const struct pa_pool *pool, const void *p)
 
 PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, const void *p)
 {
+	if (PA_LIKELY(pool->absent == 0))
+		return false;
 	uint32_t slot_start = pool->start & ~(uint32_t)(PA_SLOT_BYTES - 1);
-
-	/* Most pools have none: the first half of the question is the quick one. */
-	return pool->absent != 0 &&
-	       ((uint32_t)pool->absent >> (((uint32_t)(uintptr_t)p - slot_start) >> PA_UNIT_SHIFT) & 1);
+	return (uint32_t)pool->absent >> (((uint32_t)(uintptr_t)p - slot_start) >> PA_UNIT_SHIFT) & 1;
 }
 
 /* All units that blocks of the class can touch, as a mask like absent.  Units behind are always absent. */

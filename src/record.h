@@ -35,7 +35,7 @@ enum pa_record_kind {
 	PA_FIELD_BITMAP,   /* several follow each other, the lowest bits first */
 };
 
-/* A field of a structure: "pool.used" is one value of two bytes, signed. */
+/* A field of a structure: "pool.slack" is one value of two bytes, signed. */
 struct pa_record_field {
 	char name[22];
 	uint8_t kind;    /* enum pa_record_kind */

@@ -195,7 +195,7 @@ static void settle_missed(struct pa_heap *heap)
 			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 				struct pa_pool *pool = &arena->pools[slot];
 				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free && pool->used <= pool->watermark)
+				if (!is_free && pa_pool_is_at_watermark(pool))
 					missed |= UINT64_C(1) << slot;
 				slot += is_free ? 1u : pa_pool_slots(pool);
 			}

@@ -37,7 +37,7 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, st
 	struct pa_arena *arena = pa_arena_of(pool);
 	unsigned slot = pa_arena_slot(pool), first = pa_arena_first_unit(slot);
 
-	if (pool->state == PA_POOL_CURRENT && pool->used == 0) {
+	if (pool->state == PA_POOL_CURRENT && pa_pool_used(pool) == 0) {
 		bool is_last = (arena->free_slots | pa_bit_range(slot, pa_pool_slots(pool))) ==
 			       PA_ARENA_ALL_FREE;
 		pa_heap_free_current(heap, pool);

@@ -206,6 +206,11 @@ class Snapshot:
                 "classes": self.class_table(), "heaps": self.heap_table()}  # fmt: skip
 
 
+def _used(pool: dict[str, int]) -> int:
+    """Live blocks, as pa_pool_used counts them."""
+    return pool["slack"] + pool["watermark"] + 1
+
+
 def popcount(bits: int) -> int:
     """How many bits are set."""
     return bin(bits).count("1")
@@ -364,13 +369,13 @@ class Target:
         if index == run:
             units = record["run_units"]
             slots = -(-units // self.geometry.slot_units)
-            return Pool(slot, slots, index, record["used"], (1 << units) - 1, 0, units,
+            return Pool(slot, slots, index, _used(record), (1 << units) - 1, 0, units,
                         record["list"], record["remote"]) if units else None
         if index > run or not self.classes[index].slots:
             return None
         present = self._masks[index] & ~record["absent"]
         dead = min(record["dead_units"], popcount(present))
-        return Pool(slot, self.classes[index].slots, index, record["used"], present, dead, 0, record["list"],
+        return Pool(slot, self.classes[index].slots, index, _used(record), present, dead, 0, record["list"],
                     record["remote"], record["start"] & (1 << self.geometry.slot_shift) - 1)
 
     def _sum_up(self, heaps: list[Heap], arenas: list[Arena]) -> Stats:

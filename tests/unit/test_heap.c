@@ -724,7 +724,7 @@ static void free_without_settling(void *p)
 	block->next = pool->list;
 	block->key = pa_pool_key(pool);
 	pool->list = block;
-	pool->used--;
+	pool->slack--;
 }
 
 static void fork_before_the_watermark(void)
@@ -742,7 +742,7 @@ static void fork_before_the_watermark(void)
 	for (unsigned i = 0; i < COUNT; i++)
 		if (pool_of(blocks[i]) == empty)
 			free_without_settling(blocks[i]);
-	for (unsigned i = 0; i < COUNT && full->used > full->watermark; i++)
+	for (unsigned i = 0; i < COUNT && !pa_pool_is_at_watermark(full); i++)
 		if (pool_of(blocks[i]) == full)
 			free_without_settling(blocks[i]);
 	pid_t child = fork();
@@ -750,7 +750,7 @@ static void fork_before_the_watermark(void)
 		pa_heap_after_fork_child(own);
 		if (pa_load_relaxed(&empty->owner) != 0)
 			_exit(1);
-		if (full->state != PA_POOL_PARTIAL || full->used <= full->watermark)
+		if (full->state != PA_POOL_PARTIAL || pa_pool_is_at_watermark(full))
 			_exit(2);
 		if (pa_heap_acquire(PA_HEAP_THREAD) != lost)
 			_exit(3);

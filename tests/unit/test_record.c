@@ -80,7 +80,7 @@ static void test_places_lead_to_the_counters(void **state)
 		assert_int_equal(value(classes + i * pyarena_record.class_bytes, "class.block_bytes"),
 				 pa_classes[i].block_bytes);
 	assert_int_equal(field("reserve.dirty_units")->kind, PA_FIELD_SIGNED);
-	assert_int_equal(field("pool.used")->kind, PA_FIELD_SIGNED);
+	assert_int_equal(field("pool.slack")->kind, PA_FIELD_SIGNED);
 }
 
 static void test_places_lead_to_heaps_and_arenas(void **state)
