@@ -145,14 +145,14 @@ PA_COLD static void *libc_malloc(size_t bytes)
 	return __libc_malloc(bytes);
 }
 
-void *pa_entry_malloc_slow(size_t bytes)
+PA_NOINLINE void *pa_entry_malloc_slow(size_t bytes)
 {
 	if (PA_UNLIKELY(stands_aside()))
 		return libc_malloc(bytes);
 	return pa_malloc(bytes);
 }
 
-void pa_entry_free_slow(void *p, const char *function)
+PA_NOINLINE void pa_entry_free_slow(void *p, const char *function)
 {
 	if (!p)
 		return;

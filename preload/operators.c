@@ -50,7 +50,7 @@ static PA_COLD void make_room(void)
 	abort(); /* no C++ library, yet operator new: nobody to tell */
 }
 
-static void *new_slow(size_t bytes)
+static PA_NOINLINE void *new_slow(size_t bytes)
 {
 	for (;;) {
 		void *p = pa_entry_malloc(bytes);

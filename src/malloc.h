@@ -22,14 +22,19 @@ void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes);
 void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, size_t bytes,
 			 const char *function);
 
+/* A block that is at hand; NULL if there is none, or the request is not a small one. */
+PA_INLINE void *pa_allocate_fast(struct pa_heap *heap, size_t bytes)
+{
+	if (PA_LIKELY(bytes <= PA_TINY_MAX))
+		return pa_heap_pop(heap, pa_class_of_tiny(bytes));
+	return bytes <= PA_SMALL_MAX ? pa_heap_pop(heap, pa_class_of_small(bytes)) : NULL;
+}
+
 PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
 {
-	if (PA_LIKELY(bytes <= PA_TINY_MAX)) {
-		void *block = pa_heap_pop(heap, pa_class_of_tiny(bytes));
-		if (PA_LIKELY(block != NULL))
-			return block;
-	}
-	return pa_allocate_slow(heap, bytes);
+	void *block = pa_allocate_fast(heap, bytes);
+
+	return PA_LIKELY(block != NULL) ? block : pa_allocate_slow(heap, bytes);
 }
 
 PA_INLINE void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
@@ -61,8 +66,7 @@ PA_INLINE void *pa_reallocate(struct pa_heap *heap, void *p, size_t bytes, const
 /* The fast path of malloc: NULL if pa_malloc has to be called. */
 PA_INLINE void *pa_malloc_fast(size_t bytes)
 {
-	return PA_LIKELY(bytes <= PA_TINY_MAX) ? pa_heap_pop(pa_thread_heap, pa_class_of_tiny(bytes))
-					       : NULL;
+	return pa_allocate_fast(pa_thread_heap, bytes);
 }
 
 void *pa_malloc(size_t bytes);
