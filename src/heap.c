@@ -14,6 +14,7 @@
 
 #define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
 #define TURNS_MAX 16       /* that dead units of an arena wait for more */
+#define PARTED_ARENAS 8    /* that a child takes before it uses room in pools of before the fork */
 #define OWN_UNITS 32       /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
 
@@ -54,10 +55,10 @@ static void pool_unlink(struct pa_heap *heap, struct pa_pool *pool)
 	if (pool->state != PA_POOL_PARTIAL && pool->state != PA_POOL_CARVABLE)
 		return;
 	struct pa_pool **list = list_of(heap, pool);
-	if (pool->previous)
-		pool->previous->next = pool->next;
-	else
+	if (*list == pool)
 		*list = pool->next;
+	else if (pool->previous) /* the first of a list that a fork has cut off has none */
+		pool->previous->next = pool->next;
 	if (pool->next)
 		pool->next->previous = pool->previous;
 	if (pool->state == PA_POOL_PARTIAL && !*list)
@@ -134,7 +135,7 @@ void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 							    : PA_POOL_FULL;
 	unsigned bucket = fullness(pool);
 
-	if (pool->state != state || pool->bucket != bucket) {
+	if (pool->state != state || pool->bucket != bucket || heap->is_parted) {
 		pool_unlink(heap, pool);
 		pool->state = (uint8_t)state;
 		pool->bucket = (uint8_t)bucket;
@@ -246,11 +247,66 @@ static struct pa_pool *partial_first(struct pa_heap_class *class)
 	return class->partial_mask ? class->partial[pa_highest_bit(class->partial_mask)] : NULL;
 }
 
+/* --- fork --- */
+
+/* Leave a partial pool in no list; it is not reached before something in it is freed. */
+static void cut_off(struct pa_pool *pool)
+{
+	pool->state = PA_POOL_PARTIAL;
+	pool->bucket = (uint8_t)fullness(pool);
+	pool->previous = pool->next = NULL;
+	pa_pool_set_watermark(pool, next_watermark(pool, pool->bucket));
+}
+
+void pa_heap_part(struct pa_heap *heap)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	for (unsigned i = 0; i < PA_CLASSES; i++) {
+		struct pa_heap_class *class = &heap->classes[i];
+		struct pa_pool *pool = heap->current[i];
+		if (class->partial_mask) { /* only what differs is written: the page is shared */
+			for (unsigned bucket = 0; bucket < PA_BUCKETS; bucket++)
+				class->partial[bucket] = NULL;
+			class->partial_mask = 0;
+		}
+		if (pool->list && pa_pool_used(pool) > 0) {
+			heap->current[i] = &pa_no_pool;
+			cut_off(pool);
+		}
+	}
+	heap->is_parted = true;
+	heap->own_arenas = 0;
+	pa_heap_leave(heap, was_busy);
+}
+
+/* The heap has grown so far that what it shares matters less than what lies idle there. */
+static void join_again(struct pa_heap *heap)
+{
+	heap->is_parted = false;
+	for (unsigned i = 0; i < PA_CLASSES; i++) {
+		heap->classes[i].partial_mask = 0;
+		for (unsigned bucket = 0; bucket < PA_BUCKETS; bucket++)
+			heap->classes[i].partial[bucket] = NULL;
+	}
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
+			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+				struct pa_pool *pool = &arena->pools[slot];
+				bool is_free = arena->free_slots >> slot & 1;
+				if (!is_free && pool->state == PA_POOL_PARTIAL)
+					pool_link(heap, pool);
+				slot += is_free ? 1u : pa_pool_slots(pool);
+			}
+}
+
 static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 {
 	unsigned slots = pa_classes[class_index].slots, first;
 
 	steal_empty(heap);
+	if (heap->is_parted && heap->own_arenas >= PARTED_ARENAS)
+		join_again(heap);
 	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
 
 	if (!arena)
@@ -565,6 +621,7 @@ static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
 	if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE) {
 		for (struct pa_pool *p = *list_of(heap, pool); p; p = p->next)
 			is_in_list |= p == pool;
+		is_in_list |= heap->is_parted && pool->state == PA_POOL_PARTIAL;
 		PA_ASSERT(is_in_list, "H2: a pool is in the list that its state names");
 	} else if (pool->state == PA_POOL_CURRENT) {
 		PA_ASSERT(heap->current[pool->class_index] == pool, "H2: the current pool is current");

@@ -18,7 +18,8 @@
  *
  *   H1  current[c] is never NULL: pa_no_pool when there is none, whose list is empty.
  *   H2  A pool of the heap is in exactly the place that its state names: current, partial[bucket],
- *       carvable, or in no list (full, run).
+ *       carvable, or in no list (full, run).  But of a heap that is parted, partial pools may be in lists
+ *       that begin nowhere.
  *   H3  A current pool that is empty has its class's bit in empty_current, or has been empty before and
  *       has no watermark; so pa_heap_steal_empty finds what became empty since it looked last.
  *   H4  An arena of the heap is in arenas[n], n its free slots; bit n of arena_mask tells that the list
@@ -71,6 +72,8 @@ struct pa_heap {
 	int64_t dirty_units;                          /* [owner] of its arenas, dead ones included */
 	uint64_t helped_tick;            /* [owner] of the reserve, when it last purged for others */
 	int64_t dirty_change;            /* [owner] not yet told to the reserve */
+	uint32_t own_arenas;             /* [owner] taken since it was parted */
+	bool is_parted;                  /* [owner] H2 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
 	_Atomic(uintptr_t) thread; /* whose heap it is, or which came last: see malloc.c and python.c */
@@ -106,6 +109,13 @@ void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goa
 
 /* In a child: free the heaps whose lock was held by a thread that is not there. */
 void pa_heap_unlock_lost(void);
+
+/*
+ * In a forked child: take new blocks from pages of the child's own, not from holes in those that it still
+ * shares with its parent, each of which would have to be copied.  What is freed in shared pages, which
+ * copies them anyway, is used again as ever.
+ */
+void pa_heap_part(struct pa_heap *heap);
 
 /* First of all heaps; the caller holds PA_LOCK_LIFE. */
 struct pa_heap *pa_heap_first_locked(void);

@@ -134,6 +134,7 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 		return NULL;
 	}
 	arena_link(heap, arena);
+	heap->own_arenas++;
 	heap->dirty_units += arena->dirty_units; /* which the reserve knows of */
 	pa_placement_account(heap, arena, 0);
 	*first = pa_arena_find(arena, count);

@@ -212,9 +212,11 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 	registry.abandoned = NULL; /* made anew: it may have been about to change */
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
 		registry.last = heap; /* likewise */
-		if (heap == own || heap->state == PA_HEAP_QUARANTINED)
+		if (heap->state == PA_HEAP_QUARANTINED)
 			continue;
-		if (pa_load_relaxed(&heap->is_busy)) {
+		if (heap == own) {
+			pa_heap_part(heap);
+		} else if (pa_load_relaxed(&heap->is_busy)) {
 			heap->state = PA_HEAP_QUARANTINED;
 			heap->interpreter = NULL;
 			pa_store_relaxed(&heap->thread, 0);
@@ -223,6 +225,8 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 			if (heap->state == PA_HEAP_OWNED)
 				settle_missed(heap);
 			put_abandoned_locked(heap); /* nobody else is there to lock out */
+		} else if (heap->kind == PA_HEAP_INTERPRETER) {
+			pa_heap_part(heap);
 		} /* an interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's */
 	}
 }

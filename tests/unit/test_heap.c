@@ -773,6 +773,81 @@ static void test_missed_watermarks_after_a_fork(void **state)
 	assert_int_equal(capture_child(fork_before_the_watermark, &capture), 0);
 }
 
+enum { PARTED_COUNT = 20000, PARTED_BYTES = 96 };
+
+/* Whether a block lies on a page that was there before the fork. */
+static bool is_shared(char *const *pages, const void *p)
+{
+	for (unsigned i = 0; i < PARTED_COUNT; i++)
+		if (((uintptr_t)pages[i] ^ (uintptr_t)p) < PA_UNIT_BYTES)
+			return true;
+	return false;
+}
+
+static int use_in_child(struct pa_heap *own, void **blocks, char *const *pages)
+{
+	struct pa_pool *old = pool_of(blocks[PARTED_COUNT / 2 - PARTED_COUNT / 2 % 3]);
+
+	pa_heap_check(own);
+	for (unsigned i = 0; i < 200; i++)
+		if (is_shared(pages, pa_allocate(own, PARTED_BYTES)))
+			return 1;
+	/* What is freed in a shared pool makes room there, which is used again. */
+	for (unsigned i = 0; i < PARTED_COUNT; i++)
+		if (blocks[i] && pool_of(blocks[i]) == old && pa_pool_used(old) > 1) {
+			release(own, blocks[i]);
+			blocks[i] = NULL;
+		}
+	pa_heap_check(own);
+	unsigned used = (unsigned)pa_pool_used(old);
+	for (unsigned i = 0; i < 1000; i++)
+		pa_allocate(own, PARTED_BYTES);
+	if ((unsigned)pa_pool_used(old) <= used)
+		return 2;
+	/* A child that grows much uses all the room there is. */
+	struct pa_pool *other = pool_of(blocks[0]);
+	used = (unsigned)pa_pool_used(other);
+	for (unsigned i = 0; i < 40 * PA_MIB / PARTED_BYTES; i++)
+		pa_allocate(own, PARTED_BYTES);
+	if ((unsigned)pa_pool_used(other) <= used)
+		return 3;
+	pa_heap_check(own);
+	return 0;
+}
+
+static void fork_with_holes(void)
+{
+	static void *blocks[PARTED_COUNT];
+	static char *pages[PARTED_COUNT];
+	int status;
+
+	struct pa_heap *own = pa_heap_acquire(PA_HEAP_THREAD);
+	for (unsigned i = 0; i < PARTED_COUNT; i++) {
+		blocks[i] = pa_allocate(own, PARTED_BYTES);
+		pages[i] = (char *)pa_round_down((uintptr_t)blocks[i], PA_UNIT_BYTES);
+	}
+	for (unsigned i = 1; i < PARTED_COUNT; i += 3) {
+		release(own, blocks[i]);
+		blocks[i] = NULL;
+	}
+	pid_t child = fork();
+	if (child == 0) {
+		pa_heap_after_fork_child(own);
+		_exit(use_in_child(own, blocks, pages));
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(10);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void test_child_leaves_shared_pages_alone(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_with_holes, &capture), 0);
+}
+
 static void free_twice(void)
 {
 	void *keeps_the_pool = pa_allocate(heap, 48), *p = pa_allocate(heap, 48);
@@ -1062,6 +1137,7 @@ int main(void)
 		point(test_heaps_of_interpreters),
 		point(test_lost_owners_after_a_fork),
 		point(test_missed_watermarks_after_a_fork),
+		point(test_child_leaves_shared_pages_alone),
 		point(test_misuse_is_found),
 		point(test_purged_by_another),
 		point(test_purge_to_a_goal),
