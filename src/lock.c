@@ -18,6 +18,7 @@ enum { FREE, HELD, CONTENDED };
 
 #define SPINS 100
 #define WAIT_NS 20000
+#define SLEEP_NS 100000000
 
 struct lock {
 	_Alignas(PA_CACHE_LINE) _Atomic(uint32_t) state; /* [atomic] */
@@ -58,6 +59,19 @@ static bool take_free(struct lock *lock)
 	return pa_cas_acquire(&lock->state, &state, HELD);
 }
 
+/* The hook of whoever is about to take a lock, or waits for one. */
+static void run_hook(void)
+{
+	void (*hook)(void) = pa_load_acquire(&lock_hook); /* pairs with pa_lock_set_hook */
+
+	if (hook)
+		hook();
+}
+
+/*
+ * A signal handler may fork while its thread is in here, and its child find a lock that nobody will
+ * release.  So no sleep is without end, and the hook is called again after each.
+ */
 static PA_COLD void acquire_slow(struct lock *lock)
 {
 	for (int i = 0; i < SPINS; i++) {
@@ -70,22 +84,14 @@ static PA_COLD void acquire_slow(struct lock *lock)
 	}
 	while (pa_exchange_acquire(&lock->state, CONTENDED) != FREE) {
 		if (pa_load_relaxed(&lock->state) == CONTENDED)
-			pa_os_futex_wait(&lock->state, CONTENDED, PA_OS_FOREVER);
+			pa_os_futex_wait(&lock->state, CONTENDED, SLEEP_NS);
+		run_hook();
 	}
 }
 
 static void note_holder(struct lock *lock)
 {
 	pa_store_relaxed(&lock->holder, pa_thread_identity());
-}
-
-/* The hook of whoever is about to take a lock. */
-static void run_hook(void)
-{
-	void (*hook)(void) = pa_load_acquire(&lock_hook); /* pairs with pa_lock_set_hook */
-
-	if (hook)
-		hook();
 }
 
 void pa_lock(enum pa_lock_rank rank)

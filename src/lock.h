@@ -36,7 +36,10 @@ unsigned pa_lock_after_fork_child(bool *is_holder);
 /* Wait for something that others hold but briefly: spin, then sleep for some microseconds. */
 void pa_lock_wait_a_little(void);
 
-/* Called before each lock is taken, which may be held by a thread that a fork left behind. */
+/*
+ * Called before each lock is taken, and while it is waited for: it may be held by a thread that a fork
+ * left behind.
+ */
 void pa_lock_set_hook(void (*hook)(void));
 
 #endif

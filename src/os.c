@@ -233,8 +233,7 @@ void pa_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t ns)
 	int saved = errno;
 	struct timespec limit = { .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
 
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, ns == PA_OS_FOREVER ? NULL : &limit,
-		NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &limit, NULL, 0);
 	errno = saved;
 }
 

@@ -52,10 +52,9 @@ uint64_t pa_os_clock_ns(void);
 uint64_t pa_os_cpu_ns(void);
 
 /*
- * Sleep while *word is expected, at most ns nanoseconds (PA_OS_FOREVER: without end); wake at most
- * count sleepers.  Spurious returns happen.
+ * Sleep while *word is expected, at most ns nanoseconds; wake at most count sleepers.  Spurious
+ * returns happen.
  */
-#define PA_OS_FOREVER UINT64_MAX
 void pa_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t ns);
 void pa_os_futex_wake(_Atomic(uint32_t) *word, int count);
 

@@ -96,7 +96,7 @@ static void count_hook(void)
 	pa_add_relaxed(&hooks, 1);
 }
 
-/* The hook runs once before each lock, also when somebody else has it. */
+/* The hook runs once before each lock, and again and again while somebody else has it. */
 static void test_hook(void **state)
 {
 	pthread_t thread;
@@ -108,7 +108,7 @@ static void test_hook(void **state)
 	pa_lock(PA_LOCK_MANAGER);
 	unsigned without_wait = pa_load_relaxed(&hooks);
 	int error = pthread_create(&thread, NULL, wait_and_pass, &used);
-	for (int i = 0; i < 10000 && pa_load_relaxed(&hooks) == without_wait; i++)
+	for (int i = 0; i < 10000 && pa_load_relaxed(&hooks) < without_wait + 2; i++)
 		sleep_ms(1);
 	unsigned while_waiting = pa_load_relaxed(&hooks);
 	int passed_too_early = pa_load_relaxed(&passed);
@@ -119,10 +119,9 @@ static void test_hook(void **state)
 	pa_lock(PA_LOCK_MANAGER);
 	pa_unlock(PA_LOCK_MANAGER);
 	assert_int_equal(without_wait, 1);
-	assert_int_equal(while_waiting, 2);
+	assert_true(while_waiting >= without_wait + 2); /* again after each sleep */
 	assert_int_equal(passed_too_early, 0);
 	assert_int_equal(passed, 1);
-	assert_int_equal(hooks, 2);
 }
 
 static void test_a_little_wait(void **state)
