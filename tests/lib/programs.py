@@ -111,8 +111,9 @@ def packages() -> dict[str, str]:
 
 def need(*programs: str) -> None:
     """Skip the test unless all these programs are installed."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # where Debian has servers
     for name in programs:
-        if shutil.which(name) is None:
+        if shutil.which(name, path=path) is None:
             pytest.skip(f"{name} is not installed (Debian package {packages()[name]})")
 
 
