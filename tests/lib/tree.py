@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Where files of the project are. What autoreconf and configure write beside them is not.
 DIRECTORIES = (".ci", "bench", "docs", "m4", "man", "preload", "python", "scripts", "src", "tests")
-TOP_FILES = (".clang-format", ".editorconfig", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md",
+TOP_FILES = (".clang-format", ".clang-tidy", ".editorconfig", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md",
              "COPYING", "Makefile.am", "README.md", "configure.ac", "pyarena.pc.in")
 MADE_DIRECTORIES = {"__pycache__", ".deps", ".libs"}
 MADE_NAMES = {".dirstamp", "libtool.m4", "ltoptions.m4", "ltsugar.m4", "ltversion.m4",
