@@ -120,11 +120,9 @@ static void tell_start(void)
 		pa_message_line(PA_VERSION, " serves malloc (pid ", process_id.bytes, ")");
 }
 
-__attribute__((constructor)) static void begin(int count, char **arguments, char **environment)
+__attribute__((constructor)) static void begin(void)
 {
-	(void)count;
-	(void)arguments;
-	start(environment);
+	start(environ); /* glibc hands it over, musl does not; both have it by now */
 	if (process.mode == PA_MODE_SERVE && pa_options()->python == PA_PYTHON_AUTO)
 		process.serves_python = pa_python_install();
 	if (process.serves_python)

@@ -7,6 +7,7 @@
 
 #include "heap.h"
 #include "large.h"
+#include "lock.h"
 #include "manager.h"
 #include "os.h"
 
@@ -117,6 +118,19 @@ void pa_idle_enable(void)
 	pa_reserve_set_watch_hook(start);
 }
 
+/* It ends within microseconds, unless it waits for a lock; musl has no wait by the monotonic clock. */
+static bool join_in_time(void)
+{
+	uint64_t end_ns = pa_os_clock_ns() + STOP_NS;
+
+	while (pthread_tryjoin_np(idle.thread, NULL) != 0) {
+		if (pa_os_clock_ns() >= end_ns)
+			return false;
+		pa_lock_wait_a_little();
+	}
+	return true;
+}
+
 /*
  * The wait has an end, for the thread may wait for a lock of the caller's: a signal handler may fork
  * in the midst of anything.  Then the child frees what the thread held, as for any other thread.
@@ -129,10 +143,7 @@ void pa_idle_stop(void)
 		return;
 	pa_store_release(&idle.quit, 1);
 	pa_os_futex_wake(&idle.quit, 1);
-	uint64_t end_ns = pa_os_clock_ns() + STOP_NS;
-	struct timespec end = { .tv_sec = (time_t)(end_ns / NS_PER_S),
-				.tv_nsec = (long)(end_ns % NS_PER_S) };
-	bool has_ended = pthread_clockjoin_np(idle.thread, NULL, CLOCK_MONOTONIC, &end) == 0;
+	bool has_ended = join_in_time();
 	pa_store_relaxed(&pa_reserve.wants_watch, true); /* the next slow path begins it again */
 	pa_store_release(&idle.state, has_ended ? NONE : RUNNING);
 }
