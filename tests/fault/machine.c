@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine.c: limits that are not the process's own: of a group of processes (cgroup), and of the whole
+ * machine (vm.overcommit_memory), which root may set and which are set back afterwards.
+ */
+#include "../lib/blocks.h"
+
+#include <sys/stat.h>
+
+#define GROUP_BYTES (96 * MIB)
+#define PEAK_BYTES (56 * MIB)
+#define SECONDS 60
+
+static struct tap_option options[] = {
+	{ "overcommit", 0, "1: set vm.overcommit_memory of the whole machine for a moment" },
+	{ NULL, 0, NULL },
+};
+
+static bool write_text(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (file >= 0)
+		close(file);
+	return done;
+}
+
+static bool read_text(const char *path, char *text, size_t room)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = file >= 0 ? read(file, text, room - 1) : -1;
+
+	if (file >= 0)
+		close(file);
+	text[length > 0 ? length : 0] = '\0';
+	return length > 0;
+}
+
+/* Peaks of one size after the other: what was given back for one is there for the next. */
+static void peaks_of_all_sizes(void)
+{
+	static const size_t sizes[] = { 32, 500, 3000, 20000, 200000, 3000000, 90 };
+	void **blocks = (void **)table_of(PEAK_BYTES / sizes[0], sizeof(*blocks));
+
+	alarm(SECONDS);
+	for (size_t s = 0; s < COUNT_OF(sizes); s++) {
+		size_t count = PEAK_BYTES / (sizes[s] < 64 ? 64 : sizes[s]);
+		for (size_t i = 0; i < count; i++) {
+			blocks[i] = CALL(malloc)(sizes[s]);
+			REQUIRE(blocks[i] != NULL);
+			memset(blocks[i], (int)s, sizes[s]);
+		}
+		for (size_t i = 0; i < count; i++)
+			CALL(free)(blocks[i]);
+	}
+}
+
+/* A group below the one that we are in; version 2 of cgroups, or 1. */
+static bool make_group(char *group, size_t room)
+{
+	static const char *const roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/memory" };
+	static const char *const limits[] = { "memory.max", "memory.limit_in_bytes" };
+	char path[256];
+	char text[32];
+
+	for (size_t i = 0; i < COUNT_OF(roots); i++) {
+		snprintf(group, room, "%s/pyarena-test-%d", roots[i], (int)getpid());
+		if (mkdir(group, 0755) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", group, limits[i]);
+		snprintf(text, sizeof(text), "%zu", GROUP_BYTES);
+		if (write_text(path, text))
+			return true;
+		rmdir(group);
+	}
+	return false;
+}
+
+static void in_a_group_that_is_nearly_full(void)
+{
+	char group[128];
+	char path[256];
+
+	if (!make_group(group, sizeof(group)))
+		tap_skip("this process may not make a cgroup with a limit of memory");
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	pid_t child = fork();
+	if (child == 0) {
+		REQUIRE(write_text(path, "0"), "%s: %s", path, strerror(errno));
+		peaks_of_all_sizes();
+		_exit(tap_status());
+	}
+	EXPECT(child > 0 && tap_child_succeeded(child, "in the group"));
+	for (int i = 0; i < 100 && rmdir(group) != 0; i++)
+		sleep_ms(10);
+}
+
+static size_t kib_of(const char *meminfo, const char *name)
+{
+	const char *line = strstr(meminfo, name);
+
+	return line == NULL ? 0 : strtoul(line + strlen(name), NULL, 10);
+}
+
+/* The kernel promises no more than it has; the machine is not brought to its limit by this. */
+static void no_overcommit(void)
+{
+	static const char setting[] = "/proc/sys/vm/overcommit_memory";
+	char before[16];
+	char meminfo[4096];
+
+	if (tap_value("overcommit") == 0)
+		tap_skip("sets vm.overcommit_memory of the whole machine; --overcommit 1 allows it");
+	REQUIRE(read_text(setting, before, sizeof(before)));
+	REQUIRE(read_text("/proc/meminfo", meminfo, sizeof(meminfo)));
+	size_t limit = kib_of(meminfo, "CommitLimit:") * KIB;
+	if (limit < kib_of(meminfo, "Committed_AS:") * KIB + 2048 * MIB)
+		tap_skip("the machine has promised too much already");
+	if (!write_text(setting, "2"))
+		tap_skip("this process may not set vm.overcommit_memory");
+	pid_t child = fork();
+	if (child == 0) {
+		peaks_of_all_sizes();
+		errno = 0;
+		EXPECT(CALL(malloc)(limit) == NULL && errno == ENOMEM);
+		peaks_of_all_sizes();
+		_exit(tap_status());
+	}
+	bool succeeded = child > 0 && tap_child_succeeded(child, "without overcommit");
+	EXPECT(write_text(setting, before), "%s was %s", setting, before);
+	EXPECT(succeeded);
+}
+
+static const struct tap_point points[] = {
+	{ "in_a_group_that_is_nearly_full", in_a_group_that_is_nearly_full },
+	{ "no_overcommit", no_overcommit },
+	{ NULL, NULL },
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, points, options);
+}
