@@ -13,6 +13,7 @@ declare -A _pyarena_options=(
     [top]='--interval --json --once --tree --help'
     [map]='--html --rows --save --svg --help'
     [pins]='--filled --json --pools --help'
+    [trim]='--json --timeout --tree --help'
     # end verbs
 )
 

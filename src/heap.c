@@ -10,6 +10,7 @@
 #include "manager.h"
 #include "os.h"
 #include "placement.h"
+#include "request.h"
 #include "reserve.h"
 
 #define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
@@ -199,6 +200,14 @@ static void steal_empty(struct pa_heap *heap)
 	}
 }
 
+/* At the end of a slow path, when nothing is half changed. */
+static void after_change(struct pa_heap *heap)
+{
+	if (heap->kind == PA_HEAP_INTERPRETER)
+		pa_reserve_watch();
+	pa_request_look(heap);
+}
+
 void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 {
 	bool was_busy = pa_heap_enter(heap);
@@ -215,8 +224,8 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
-	if (!was_busy && heap->kind == PA_HEAP_INTERPRETER)
-		pa_reserve_watch();
+	if (!was_busy)
+		after_change(heap);
 }
 
 /* The current pool has no listed block and is not to be carved now. */
@@ -435,8 +444,8 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
-	if (!was_busy && heap->kind == PA_HEAP_INTERPRETER)
-		pa_reserve_watch();
+	if (!was_busy)
+		after_change(heap);
 	return block;
 }
 

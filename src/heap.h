@@ -80,6 +80,7 @@ struct pa_heap {
 	const void *interpreter;   /* [lock: life] CPython's, of an interpreter heap */
 	struct pa_heap *next;      /* [lock: life] of all heaps, in order of id */
 	struct pa_heap *next_abandoned; /* [lock: life] */
+	_Atomic(uint64_t) trim_served;  /* [owner] see request.h */
 
 	/*
 	 * [atomic] Pools with blocks on their remote list, each exactly once: who puts the first block

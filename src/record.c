@@ -33,6 +33,7 @@ static const struct pa_record_field layout[] = {
 	COUNTER("reserve.refault_units", struct pa_reserve, refault_units),
 	COUNTER("reserve.purges", struct pa_reserve, purges),
 	COUNTER("reserve.purged_units", struct pa_reserve, purged_units),
+	FIELD("reserve.trim_request", struct pa_reserve, trim_request),
 
 	FIELD("manager.made", struct pa_manager_counts, arenas_made),
 	FIELD("manager.released", struct pa_manager_counts, arenas_released),
@@ -49,6 +50,7 @@ static const struct pa_record_field layout[] = {
 	FIELD("heap.state", struct pa_heap, state),
 	FIELD("heap.sweeps", struct pa_heap, sweeps),
 	FIELD("heap.remote_frees", struct pa_heap, remote_frees),
+	FIELD("heap.trim_served", struct pa_heap, trim_served),
 	FIELD("heap.next", struct pa_heap, next),
 
 	FIELD("arena.heap", struct pa_arena, heap),

@@ -3,7 +3,8 @@
  * record.h: what another process needs in order to read this one's statistics: where the counters and
  * the arenas are, and how their records are laid out.  Nothing is counted or copied for it, so a
  * process that nobody looks at pays nothing, and one that is looked at does not notice: pyarena(1)
- * reads through /proc/PID/mem, stops no thread and takes no lock.
+ * reads through /proc/PID/mem, stops no thread and takes no lock.  One field is there to be written:
+ * reserve.trim_request, see request.h.
  *
  * The record is the exported symbol pyarena_record.  A reader finds the library in /proc/PID/maps and the
  * symbol in the file's symbol table.  It checks magic and version, follows places to structures, and

@@ -17,6 +17,12 @@ static struct {
 	uint64_t adoptions;
 } registry = { .lowest = UINTPTR_MAX };
 
+/* What was asked for before is no matter of the new owner's. */
+static void set_served(struct pa_heap *heap)
+{
+	pa_store_relaxed(&heap->trim_served, pa_load_relaxed(&pa_reserve.trim_request));
+}
+
 /* The one that was abandoned last: its records are the likeliest to be in cache. */
 static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
 {
@@ -29,6 +35,7 @@ static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
 		*link = heap->next_abandoned;
 		heap->next_abandoned = NULL;
 		heap->state = PA_HEAP_OWNED;
+		set_served(heap);
 		registry.adoptions++;
 	}
 	return heap;
@@ -67,6 +74,7 @@ static struct pa_heap *create_locked(enum pa_heap_kind kind)
 	heap->id = ++registry.count;
 	heap->kind = (uint8_t)kind;
 	heap->state = PA_HEAP_OWNED;
+	set_served(heap);
 	if (registry.last)
 		registry.last->next = heap;
 	else

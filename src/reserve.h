@@ -25,6 +25,7 @@ struct pa_reserve {
 	_Atomic(uint32_t) window_mark;    /* what was purged before is beyond the window */
 	_Atomic(uint64_t) ticks;          /* total looks of the policy: signs of life */
 	_Atomic(bool) wants_watch;        /* there is enough that somebody should watch for idleness */
+	_Atomic(uint64_t) trim_request;   /* written by other processes: see request.h */
 };
 
 extern struct pa_reserve pa_reserve;

@@ -19,7 +19,7 @@ from types import ModuleType
 from pyarena.process import ProcessError
 from pyarena.program import Program, ProgramError
 
-VERBS = ("run", "stats", "doctor", "compare", "top", "map", "pins")
+VERBS = ("run", "stats", "doctor", "compare", "top", "map", "pins", "trim")
 
 _DESCRIPTION = """\
 See where the memory of Python processes is, and have libpyarena give it back.

@@ -43,7 +43,7 @@ class Observed:
 
     def close(self) -> None:
         """Let go of the process."""
-        self._target.__exit__()
+        self._target.close()
 
     @property
     def stats(self) -> Stats:

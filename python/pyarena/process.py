@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Another process, read through /proc: what it has mapped, what lies in its memory, its children.
 
-Nothing here stops or changes the process.  Who may read its memory is the kernel's decision, the same
-as for a debugger; a refusal is told with the reason.
+Nothing here stops the process, and nothing changes it but Memory.write.  Who may read and write its
+memory is the kernel's decision, the same as for a debugger; a refusal is told with the reason.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def refusal(pid: int, error: OSError) -> ProcessError:
 
 
 class Memory:
-    """The memory of a process, for reading.  A context manager."""
+    """The memory of a process.  A context manager."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -134,6 +134,21 @@ class Memory:
         if not data:
             raise ProcessError(f"process {self.pid} has ended")
         return data
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write where the process itself may write.  Raises ProcessError."""
+        try:
+            with open(f"/proc/{self.pid}/mem", "r+b", buffering=0) as file:
+                count = os.pwrite(file.fileno(), data, address)
+        except OSError as error:
+            raise refusal(self.pid, error) from error
+        if count != len(data):
+            raise ProcessError(f"process {self.pid} has ended")
+
+
+def own_id(pid: int) -> int:
+    """A process's ID as it knows itself, which differs in a container."""
+    return int((status(pid).get("NSpid", "") or str(pid)).split()[-1])
 
 
 def resident_bytes(pid: int) -> int:

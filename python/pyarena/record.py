@@ -55,6 +55,7 @@ class Heap:
     is_abandoned: bool
     sweeps: int
     remote_frees: int
+    trim_served: int = 0  # the last request to trim that was served
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,10 @@ class Target:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the process."""
         self._memory.close()
 
     def _open(self) -> None:
@@ -255,6 +260,7 @@ class Target:
         self._reserve, self._manager, self._heap, self._arena, self._pool, size_class = (
             _Layout(name, layout) for name in ("reserve", "manager", "heap", "arena", "pool", "class")
         )
+        self._request = layout.get("reserve.trim_request")
         self._pools_at = layout["arena.pools"].offset
         self._pools = self._pool.padded(self._pool_bytes)
         table = self._memory.read(self._place["classes"], (class_count + 1) * class_bytes)
@@ -286,7 +292,7 @@ class Target:
 
     def read(self) -> Snapshot:
         """Read everything.  Raises ProcessError when the process has ended."""
-        heaps = list(self._read_heaps())
+        heaps = list(self.read_heaps())
         arenas = [arena for arena in map(self._read_arena, self._arena_addresses()) if arena]
         return Snapshot(self.pid, self.version, self.geometry, self._sum_up(heaps, arenas), self.classes, heaps, arenas)
 
@@ -316,12 +322,28 @@ class Target:
         """The counters of the reserve alone: a few reads, whatever the heap's size."""
         return self._reserve.unpack(self._memory.read(self._place["reserve"], self._reserve.struct.size))
 
-    def _read_heaps(self) -> Iterator[Heap]:
+    def ask_to_trim(self) -> int:
+        """Ask the process to give back all that is free; returns the request, which heaps name when they have served it.
+
+        One number is written (src/request.h), whose upper half says who is meant: a forked child has a copy of it.
+        Raises ProcessError.
+        """
+        if self._request is None:
+            raise RecordError(f"the library {self.version} in process {self.pid} cannot be asked to trim: it is too old")
+        address = self._place["reserve"] + self._request.offset
+        before = int(struct.unpack("<Q", self._memory.read(address, 8))[0])
+        request = process.own_id(self.pid) << 32 | (before + 1) & 0xFFFFFFFF
+        self._memory.write(address, struct.pack("<Q", request))
+        return request
+
+    def read_heaps(self) -> Iterator[Heap]:
+        """The heaps alone.  Raises ProcessError when the process has ended."""
         address, seen = self._number("heaps"), set()
         while address and address not in seen:
             seen.add(address)
             heap = self._heap.unpack(self._memory.read(address, self._heap.struct.size))
-            yield Heap(address, heap["id"], heap["kind"] == 1, heap["state"] != 0, heap["sweeps"], heap["remote_frees"])
+            yield Heap(address, heap["id"], heap["kind"] == 1, heap["state"] != 0, heap["sweeps"], heap["remote_frees"],
+                       heap.get("trim_served", 0))  # fmt: skip
             address = heap["next"]
 
     def _arena_addresses(self) -> list[int]:
