@@ -6,12 +6,12 @@
 
 declare -A _pyarena_options=(
     # verbs
-    [run]='--keep-free --lib --scope --stats --verbose --help'
+    [run]='--keep-free --lib --report --scope --stats --verbose --help'
     [stats]='--all --json --output --prometheus --tree --help'
     [doctor]='--lib --help'
     [compare]='--csv --html --idle --json --lib --load --ready-url --runs --with --help'
     [top]='--interval --json --once --tree --help'
-    [map]='--html --rows --save --svg --help'
+    [map]='--html --png --rows --save --svg --help'
     [pins]='--filled --json --pools --help'
     [trim]='--json --timeout --tree --help'
     # end verbs
@@ -44,7 +44,7 @@ _pyarena() {
     case $before in
     --scope) mapfile -t COMPREPLY < <(compgen -W 'all python' -- "$word") ;;
     --keep-free) mapfile -t COMPREPLY < <(compgen -W 'auto 0 64M 20%' -- "$word") ;;
-    --lib | --output | --json | --csv | --html) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    --lib | --output | --json | --csv | --html | --svg | --png | --save | --report) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *)
         case $verb in
         run | compare) mapfile -t COMPREPLY < <(compgen -W '--' -- "$word") ;;

@@ -70,12 +70,18 @@ def program_of(words: list[str]) -> Program:
         raise Refusal(str(error)) from error
 
 
-def write_file(path: Path, content: str) -> None:
-    """Write text to a file that the command line names.  Raises Refusal if it cannot be written."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write text, or what is none, to a file that the command line names.  Raises Refusal if it cannot be written."""
     try:
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raises Refusal if a file that is to be written in the end cannot be: before minutes are spent."""
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise Refusal(f"{path} cannot be written: there is no such directory, or it may not be written to")
 
 
 def add_library(parser: argparse.ArgumentParser) -> None:

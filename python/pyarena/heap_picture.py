@@ -6,14 +6,13 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 from pyarena import table
 from pyarena.heap_map import FREE, GIVEN_BACK, RECORDS, UNTOUCHED, Cell, HeapMap
+from pyarena.plot import document
 from pyarena.record import Arena, Pool
 from pyarena.text import number, share, size
 
-_STYLE = Path(__file__).with_name("report") / "report.css"
 _MOST_HOLDERS = 8
 _SHADES = "▁▂▃▄▅▆▇█"
 _SIGNS = {FREE: "o", GIVEN_BACK: "·", UNTOUCHED: " ", RECORDS: "r"}
@@ -85,6 +84,11 @@ def _colour(pool: Pool, filled: float) -> str:
     return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
 
 
+def fill(heap: HeapMap, cell: Cell) -> str:
+    """The colour of a cell, as #rrggbb or #rrggbbaa; empty for what was never used."""
+    return _colour(cell.pool, heap.share(cell.pool)) if cell.pool else _FILLS.get(cell.state, "")
+
+
 def svg(heap: HeapMap) -> str:
     """The map as a picture: an arena a row, a unit of 4 KiB a cell."""
     arenas = heap.arenas()
@@ -112,9 +116,9 @@ def _row(heap: HeapMap, arena: Arena, y: int) -> str:
             classes = heap.snapshot.classes
             block = 0 if cell.pool.run_units else classes[cell.pool.class_index].block_bytes
             told = f"{_size_name(block)}: {number(cell.pool.used)} in use, {100 * filled:.0f} % full"
-            parts.append(f'<rect {box} fill="{_colour(cell.pool, filled)}"><title>{told}</title></rect>')
+            parts.append(f'<rect {box} fill="{fill(heap, cell)}"><title>{told}</title></rect>')
         elif cell.state in _FILLS:
-            parts.append(f'<rect {box} fill="{_FILLS[cell.state]}"><title>{cell.state}</title></rect>')
+            parts.append(f'<rect {box} fill="{fill(heap, cell)}"><title>{cell.state}</title></rect>')
         x += width
     return "".join(parts)
 
@@ -125,10 +129,6 @@ def _row(heap: HeapMap, arena: Arena, y: int) -> str:
 def page(maps: Sequence[HeapMap]) -> str:
     """One map, or a pair for before and after, as a page that needs no other file."""
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">',
-        f"<title>{escape(maps[0].title)}</title><style>\n{_STYLE.read_text(encoding='utf-8')}</style></head><body>",
         "<h1>Map of the heap</h1>",
         f'<p class="note">An arena a row, a page of 4 KiB a cell. <b>Coloured</b>: in use, each size of blocks in a colour of its '
         f'own, the darker the fuller. <b style="color:{_FILLS[FREE]}">Amber</b>: free and resident. <b>Pale</b>: given back. '
@@ -143,7 +143,7 @@ def page(maps: Sequence[HeapMap]) -> str:
             f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>'
             f"<figure>{svg(heap)}</figure>"
         )
-    return "\n".join([*parts, "</body></html>", ""])
+    return document(maps[0].title, parts)
 
 
 def difference(before: HeapMap, after: HeapMap) -> str:

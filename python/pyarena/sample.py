@@ -95,14 +95,14 @@ def tree_usage(pid: int) -> tuple[float, int]:
 class Sampler:
     """Samples a process tree over time.  Its own cost stays under a twentieth of the time.
 
-    Public: seconds and sizes, two lists of equal length; peak, the highest memory seen, in which the first process
+    Public: interval, between two samples; seconds and sizes, two lists of equal length; peak, the highest memory seen, in which the first process
     counts with its own high-water mark, so that a peak between two samples is not missed; and private, the
     most that its descendants had for themselves alone.
     """
 
     def __init__(self, pid: int, interval: float = 0.005) -> None:
         self._pid = pid
-        self._interval = interval
+        self.interval = interval
         self._start = time.monotonic()
         self.seconds: list[float] = []
         self.sizes: list[int] = []
@@ -118,7 +118,7 @@ class Sampler:
             self.seconds.append(before - self._start)
             self.sizes.append(size)
             self.peak = max(self.peak, size, peak_bytes(self._pid))
-        return max(self._interval, 20 * (time.monotonic() - before))
+        return max(self.interval, 20 * (time.monotonic() - before))
 
     def forget_last(self) -> None:
         """Drop the last sample, unless it is the only one."""

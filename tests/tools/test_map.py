@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import struct
 import subprocess
 import xml.etree.ElementTree
+import zlib
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import programs
 import tools
 
 from pyarena.heap_map import FREE, GIVEN_BACK, LIVE, HeapMap
+from pyarena.heap_picture import fill
 
 # 30 MB of which scattered blocks survive, 20 MB that stay whole, and large objects.
 HOLES = """
@@ -95,6 +98,35 @@ def test_pictures_are_sound(tmp_path: Path) -> None:
     assert "<script" not in text and "src=" not in text and "<svg" in text
 
 
+def test_pixels_are_those_of_the_cells(tmp_path: Path) -> None:
+    """Decoded by hand: the library of pictures that would do it may not be there."""
+    picture, saved = tmp_path / "heap.png", tmp_path / "heap.map"
+    with tools.served(HOLES) as process:
+        tools.pyarena("map", "--save", saved, process.pid)
+    assert tools.pyarena("map", "--png", picture, saved).out == ""
+    data = picture.read_bytes()
+    assert data[:16] == b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" and data[-8:-4] == b"IEND"
+    width, height = struct.unpack(">II", data[16:24])
+    length, = struct.unpack(">I", data[33:37])
+    assert data[37:41] == b"IDAT" and zlib.crc32(data[37:41 + length]) == struct.unpack(">I", data[41 + length:45 + length])[0]
+    raw = zlib.decompress(data[41:41 + length])
+    assert len(raw) == height * (1 + 3 * width)
+    first = raw[1:1 + 3 * width]
+    heap = HeapMap.of_file(saved)
+    geometry = heap.snapshot.geometry
+    pixels = width // geometry.arena_units
+    assert height >= 9 * len(heap.snapshot.arenas) > 100 and width == pixels * geometry.arena_units
+    unit = 0
+    for cell in heap.cells(heap.arenas()[0]):
+        colour = fill(heap, cell)
+        for place in (unit, unit + cell.count - 1) if cell.count else ():
+            pixel = first[3 * pixels * place:3 * pixels * place + 3]
+            assert len(colour) != 7 or pixel.hex() == colour[1:], (place, cell)
+            assert colour or pixel == b"\xff\xff\xff"
+        unit += cell.count
+    assert len({first[place:place + 3] for place in range(0, len(first), 3)}) > 3
+
+
 def test_a_pair_is_shown_in_a_browser(tmp_path: Path) -> None:
     program = tools.browser()
     saved, page = tmp_path / "before.map", tmp_path / "pair.html"
@@ -118,7 +150,7 @@ def test_refusals_say_why(tmp_path: Path) -> None:
             ([other], "is no saved map"),
             ([damaged], "is a saved map that is damaged"),
             ([1, 2, 3], "one target, or two"),
-            (["--svg", tmp_path / "x.svg", 1, 2], "--svg and --save take one target"),
+            (["--svg", tmp_path / "x.svg", 1, 2], "--svg, --png and --save take one target"),
             ([2**22 + 1], "there is no process")]:
         result = tools.pyarena("map", *words, status=2)
         assert reason in result.err and result.err.count("\n") == 1, result

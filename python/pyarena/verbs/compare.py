@@ -25,7 +25,7 @@ from pathlib import Path
 
 from pyarena import allocators, machine, table
 from pyarena.allocators import Allocator, AllocatorError
-from pyarena.command import Refusal, add_words, library_of, words_of, write_file
+from pyarena.command import Refusal, add_words, check_writable, library_of, words_of, write_file
 from pyarena.comparison import Comparison
 from pyarena.program import Program
 from pyarena.running import Progress, RunError
@@ -160,8 +160,8 @@ def main(arguments: argparse.Namespace) -> int:
     if (arguments.ready_url is None) != (arguments.load is None):
         raise Refusal("--ready-url and --load go together: when the server is ready, and what it then has to do")
     for path in (arguments.html, arguments.json, arguments.csv):
-        if path is not None and not os.access(path.resolve().parent, os.W_OK):  # before minutes are spent
-            raise Refusal(f"{path} cannot be written: there is no such directory, or it may not be written to")
+        if path is not None:
+            check_writable(path)
     program = check(words)
     try:
         columns = _columns(arguments)

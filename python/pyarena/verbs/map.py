@@ -14,6 +14,7 @@ from pathlib import Path
 from pyarena.command import Refusal, write_file
 from pyarena.heap_map import HeapMap
 from pyarena.heap_picture import difference, page, svg, text
+from pyarena.heap_pixels import png
 
 USAGE = "[OPTION ...] TARGET [TARGET]"
 SUMMARY = "draw what the pages of a heap are used for"
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=_rows, default=40, metavar="N", help="arenas to show in the terminal (default: 40)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the picture; it needs no other file")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture alone, of one target")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="the same without names, for where no SVG can be shown")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the map of one target, to be shown later")
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="a process ID, or a saved map")
 
@@ -43,16 +45,18 @@ def main(arguments: argparse.Namespace) -> int:
     """Show the map, or write it."""
     if len(arguments.targets) > 2:
         raise Refusal("one target, or two for before and after")
-    if len(arguments.targets) == 2 and (arguments.svg or arguments.save):
-        raise Refusal("--svg and --save take one target; --html shows two")
+    if len(arguments.targets) == 2 and (arguments.svg or arguments.png or arguments.save):
+        raise Refusal("--svg, --png and --save take one target; --html shows two")
     maps = [HeapMap.of_process(int(one)) if one.isdigit() else HeapMap.of_file(Path(one)) for one in arguments.targets]
     if arguments.save:
         write_file(arguments.save, maps[0].save())
     if arguments.svg:
         write_file(arguments.svg, svg(maps[0]) + "\n")
+    if arguments.png:
+        write_file(arguments.png, png(maps[0]))
     if arguments.html:
         write_file(arguments.html, page(maps))
-    if not (arguments.save or arguments.svg or arguments.html):
+    if not (arguments.save or arguments.svg or arguments.png or arguments.html):
         print("\n\n\n".join(text(one, arguments.rows) for one in maps))
         if len(maps) == 2:
             print(f"\n{difference(*maps)}")

@@ -4,6 +4,9 @@
 Sets LD_PRELOAD and the library's options, and becomes the command: same process, same input and output,
 same exit status.  A preload that is set already stays, behind the library.
 
+With --report it stays beside the command, which is then a child process with the same input and output,
+hands signals on to it, and ends as it did.
+
 Refuses, with the reason, where a preload would do nothing: static, setuid and musl programs, other
 architectures, sanitizer builds, and free-threaded CPython, whose objects need the allocator in it.
 """
@@ -13,8 +16,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from pathlib import Path
 
-from pyarena.command import Refusal, add_library, add_words, library_of, program_of, words_of
+from pyarena.command import Refusal, add_library, add_words, check_writable, library_of, program_of, words_of, write_file
 from pyarena.program import Program
 
 USAGE = "[OPTION ...] -- COMMAND [ARG ...]"
@@ -23,6 +27,7 @@ EXAMPLES = """\
   pyarena run -- python3 app.py --its-option
   pyarena run --keep-free 64M --stats -- gunicorn app:server
   pyarena run --scope python -- ./service.sh      # only Python in it is served
+  pyarena run --report job.html -- python3 job.py
 """
 
 _SIZE = re.compile(r"auto|\d+[KMG]?|\d+%", re.IGNORECASE)
@@ -43,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", nargs="?", const="1", metavar="FILE",
                         help="report at exit: on standard error, or as JSON in FILE (%%p in it is the process ID); "
                         "FILE goes with =, as in --stats=report.%%p.json")  # fmt: skip
+    parser.add_argument("--report", type=Path, metavar="FILE",
+                        help="watch the command, and at its end write a page with its memory over time; it needs no other file")
     parser.add_argument("--verbose", action="store_true", help="have the library tell that it is there")
     add_library(parser)
     add_words(parser)
@@ -83,6 +90,17 @@ def main(arguments: argparse.Namespace) -> int:
     environment = {**os.environ, **settings(arguments)}
     environment["LD_PRELOAD"] = preload(str(library), environment.get("LD_PRELOAD", ""))
     try:
+        if arguments.report:
+            return _recorded(words, environment, arguments.report)
         os.execvpe(words[0], words, environment)
     except OSError as error:
         raise Refusal(f"{words[0]} cannot be started: {error.strerror}") from error
+
+
+def _recorded(words: list[str], environment: dict[str, str], path: Path) -> int:
+    from pyarena.recorded import end_as, record
+
+    check_writable(path)
+    run = record(words, environment)
+    write_file(path, run.page())
+    return end_as(run.status)
