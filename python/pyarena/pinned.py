@@ -11,9 +11,9 @@ from __future__ import annotations
 import random
 import struct
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pyarena.blocks import Blocks
 from pyarena.process import ProcessError
 from pyarena.record import Arena, Pool, Snapshot, Target
 
@@ -106,7 +106,7 @@ def find(target: Target, *, filled: float, most_pools: int) -> Pins:
     types = _Types(target)
     for arena, pool in chosen:
         try:
-            _look_at(target, snapshot, arena, pool, types if arena.heap in objects else None, filled, pins)
+            _look_at(target, arena, pool, types if arena.heap in objects else None, filled, pins)
         except ProcessError:
             continue  # the arena has just gone
         pins.pools += 1
@@ -121,15 +121,11 @@ def _is_sparse(snapshot: Snapshot, pool: Pool) -> bool:
     return snapshot.live_bytes(pool) < 0.9 * present
 
 
-def _look_at(target: Target, snapshot: Snapshot, arena: Arena, pool: Pool, types: _Types | None, filled: float,
-             pins: Pins) -> None:  # fmt: skip
-    unit = snapshot.geometry.unit_bytes
-    block_bytes = snapshot.classes[pool.class_index].block_bytes
-    start = arena.address + (pool.slot << snapshot.geometry.slot_shift)
-    memory = _present(target, start, pool, unit)
-    live = list(_live(memory, start, pool, snapshot.classes[pool.class_index].blocks, block_bytes, unit))
+def _look_at(target: Target, arena: Arena, pool: Pool, types: _Types | None, filled: float, pins: Pins) -> None:
+    blocks = Blocks.read(target, arena, pool)
+    unit, block_bytes, memory = blocks.unit_bytes, blocks.block_bytes, blocks.memory
     pages: dict[int, list[int]] = {}
-    for offset in live:
+    for offset in blocks.live():
         for page in range(offset // unit, (offset + block_bytes - 1) // unit + 1):
             pages.setdefault(page, []).append(offset)
     pinned = {page: offsets for page, offsets in pages.items()
@@ -150,34 +146,6 @@ def _look_at(target: Target, snapshot: Snapshot, arena: Arena, pool: Pool, types
     pins.blocks_by_type.update(names.values())
     for offsets in pinned.values():
         pins.pages_by_type.update({names[offset] for offset in offsets})
-
-
-def _present(target: Target, start: int, pool: Pool, unit: int) -> bytes:
-    """The pool's memory, zeros where it is absent: what was given back is not read, and so not touched."""
-    pieces = []
-    for place in range(pool.present.bit_length()):
-        pieces.append(target.read_memory(start + place * unit, unit) if pool.present >> place & 1 else bytes(unit))
-    return b"".join(pieces)
-
-
-def _live(memory: bytes, start: int, pool: Pool, blocks: int, block_bytes: int, unit: int) -> Iterator[int]:
-    """The offsets of the live blocks."""
-    free = _listed(memory, start, pool.list) | _listed(memory, start, pool.remote)
-    for number in range(blocks):
-        offset = pool.lead + number * block_bytes
-        units = range(offset // unit, (offset + block_bytes - 1) // unit + 1)
-        if offset not in free and all(pool.present >> place & 1 for place in units):
-            yield offset
-
-
-def _listed(memory: bytes, start: int, first: int) -> set[int]:
-    """The offsets of the blocks of a list, as far as it lies in this memory."""
-    found: set[int] = set()
-    offset = first - start
-    while 0 <= offset <= len(memory) - 8 and offset not in found:
-        found.add(offset)
-        offset = struct.unpack_from("<Q", memory, offset)[0] - start
-    return found
 
 
 def _overlap(offset: int, size: int, page: int, unit: int) -> int:

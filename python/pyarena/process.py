@@ -18,6 +18,10 @@ class ProcessError(Exception):
     """A process cannot be looked at; the text says why."""
 
 
+class UnmappedError(ProcessError):
+    """Nothing is mapped where memory was to be read."""
+
+
 @dataclass(frozen=True)
 class Mapping:
     """One line of /proc/PID/maps."""
@@ -130,7 +134,7 @@ class Memory:
         except (OSError, OverflowError) as error:
             if not exists(self.pid):
                 raise ProcessError(f"process {self.pid} has ended") from error
-            raise ProcessError(f"nothing is mapped at {address:#x} of process {self.pid}") from error
+            raise UnmappedError(f"nothing is mapped at {address:#x} of process {self.pid}") from error
         if not data:
             raise ProcessError(f"process {self.pid} has ended")
         return data

@@ -12,11 +12,12 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pyarena import process
 from pyarena.elf import ElfError, Image
 from pyarena.fields import Stats
-from pyarena.process import Memory, ProcessError
+from pyarena.process import Memory, ProcessError, UnmappedError
 
 SYMBOL = "pyarena_record"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -217,42 +218,34 @@ def popcount(bits: int) -> int:
     return bin(bits).count("1")
 
 
-class Target:
-    """A process with the library in it.  Found once, then read as often as wanted.  A context manager."""
+class Readable(Protocol):
+    """Memory that records lie in."""
 
-    def __init__(self, pid: int) -> None:
+    def read(self, address: int, count: int) -> bytes:
+        """Bytes at an address; fewer if the memory ends before.  Raises ProcessError if there are none."""
+
+
+class Records:
+    """The library's records, in any memory: of a process that is looked at, or of what a debugger has.
+
+    where names it in messages.
+    """
+
+    def __init__(self, memory: Readable, address: int, pid: int, where: str) -> None:
         self.pid = pid
-        self._memory = Memory(pid)
-        try:
-            self._open()
-        except BaseException:
-            self._memory.close()
-            raise
-
-    def __enter__(self) -> Target:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the process."""
-        self._memory.close()
-
-    def _open(self) -> None:
-        self._address = self._find()
-        data = self._memory.read(self._address, _HEAD.size + 8 * len(_PLACES))
+        self._memory = memory
+        data = memory.read(address, _HEAD.size + 8 * len(_PLACES))
         magic, version, _, library, *numbers, fields = _HEAD.unpack_from(data)
         is_published, field_count, place_count, *geometry = numbers[:8]
         class_count, class_bytes, self._pool_bytes = numbers[8:11]
         if magic != _MAGIC:
-            raise RecordError(f"process {self.pid} has no record of libpyarena's where its symbol points to")
+            raise RecordError(f"{where} has no record of libpyarena's where its symbol points to")
         self.version = library.partition(b"\0")[0].decode(errors="replace")
         if version != _VERSION or place_count < len(_PLACES):
-            raise RecordError(f"the library {self.version} in process {self.pid} publishes a record of form {version}; "
+            raise RecordError(f"the library {self.version} in {where} publishes a record of form {version}; "
                               f"this pyarena knows form {_VERSION}: use the one of that library")  # fmt: skip
         if not is_published:
-            raise RecordError(f"the library is in process {self.pid}, but stands aside there "
+            raise RecordError(f"the library is in {where}, but stands aside there "
                               "(PYARENA_DISABLE, PYARENA_SCOPE or a sanitizer)")  # fmt: skip
         self.geometry = Geometry(*geometry)
         self._place = dict(zip(_PLACES, struct.unpack_from(f"<{len(_PLACES)}Q", data, _HEAD.size)))
@@ -267,16 +260,6 @@ class Target:
         pieces = (table[place : place + class_bytes] for place in range(0, len(table), class_bytes))
         self.classes = [SizeClass(**size_class.unpack(piece)) for piece in pieces]
         self._masks = [self._units_of(one) for one in self.classes]
-
-    def _find(self) -> int:
-        """The record's address: a symbol of the one library that defines it."""
-        address = self.symbol(SYMBOL)
-        if address is not None:
-            return address
-        raise RecordError(f"libpyarena is not loaded in process {self.pid} ({process.command_line(self.pid)})")
-
-    def _read_from(self, start: int, position: int, count: int) -> bytes:
-        return self._memory.read(start + position, count)
 
     def _read_layout(self, address: int, count: int) -> dict[str, _Field]:
         data = self._memory.read(address, _FIELD.size * count)
@@ -293,48 +276,16 @@ class Target:
     def read(self) -> Snapshot:
         """Read everything.  Raises ProcessError when the process has ended."""
         heaps = list(self.read_heaps())
-        arenas = [arena for arena in map(self._read_arena, self._arena_addresses()) if arena]
+        arenas = [arena for arena in map(self.read_arena, self.arena_addresses()) if arena]
         return Snapshot(self.pid, self.version, self.geometry, self._sum_up(heaps, arenas), self.classes, heaps, arenas)
 
     def read_memory(self, address: int, count: int) -> bytes:
         """Memory of the process.  Raises ProcessError where there is none."""
         return self._memory.read(address, count)
 
-    def symbol(self, name: str) -> int | None:
-        """Where a symbol that the program or one of its libraries exports is in the process."""
-        for start in self._images():
-            try:
-                image = Image(functools.partial(self._read_from, start), is_mapped=True)
-                image.loaded_at = start
-                address = image.loaded_symbol(name)
-            except (ElfError, ProcessError, struct.error):
-                continue
-            if address is not None:
-                return address
-        return None
-
-    def _images(self) -> list[int]:
-        """Where the files that may be programs and libraries are mapped, likely ones first."""
-        found = [one for one in process.mappings(self.pid) if one.path.startswith("/") and one.offset == 0]
-        return [one.start for one in sorted(found, key=lambda one: "libpyarena" not in one.path)]
-
     def read_counters(self) -> dict[str, int]:
         """The counters of the reserve alone: a few reads, whatever the heap's size."""
         return self._reserve.unpack(self._memory.read(self._place["reserve"], self._reserve.struct.size))
-
-    def ask_to_trim(self) -> int:
-        """Ask the process to give back all that is free; returns the request, which heaps name when they have served it.
-
-        One number is written (src/request.h), whose upper half says who is meant: a forked child has a copy of it.
-        Raises ProcessError.
-        """
-        if self._request is None:
-            raise RecordError(f"the library {self.version} in process {self.pid} cannot be asked to trim: it is too old")
-        address = self._place["reserve"] + self._request.offset
-        before = int(struct.unpack("<Q", self._memory.read(address, 8))[0])
-        request = process.own_id(self.pid) << 32 | (before + 1) & 0xFFFFFFFF
-        self._memory.write(address, struct.pack("<Q", request))
-        return request
 
     def read_heaps(self) -> Iterator[Heap]:
         """The heaps alone.  Raises ProcessError when the process has ended."""
@@ -346,7 +297,8 @@ class Target:
                        heap.get("trim_served", 0))  # fmt: skip
             address = heap["next"]
 
-    def _arena_addresses(self) -> list[int]:
+    def arena_addresses(self) -> list[int]:
+        """Where the arenas are, those included that are kept for reuse."""
         # The list is replaced as a whole when it grows, and then the old one may vanish under us.
         for _ in range(3):
             registry = self._number("arenas")
@@ -355,18 +307,17 @@ class Target:
             try:
                 count = struct.unpack("<8xQ", self._memory.read(registry, 16))[0]
                 data = self._memory.read(registry + 16, 8 * count) if count else b""
-            except ProcessError:
+            except UnmappedError:
                 continue
             return [address for (address,) in struct.iter_unpack("<Q", data)]
         return []
 
-    def _read_arena(self, address: int) -> Arena | None:
+    def read_arena(self, address: int) -> Arena | None:
+        """One arena; None if it is not there any more, or is kept for reuse."""
         slots = 1 << self.geometry.arena_shift - self.geometry.slot_shift
         try:
             data = self._memory.read(address, self._pools_at + self._pool_bytes * (self.geometry.last_slot + 1))
-        except ProcessError:
-            if not process.exists(self.pid):
-                raise
+        except UnmappedError:
             return None
         arena = self._arena.unpack(data)
         if not arena["heap"]:  # free: it is among the cached ones
@@ -385,6 +336,15 @@ class Target:
             slot += pool.slots
         return Arena(address, arena["heap"], arena["free_slots"], arena["touched"], arena["purged"],
                      arena["dirty_units"], arena["dead_units"], tuple(pools))  # fmt: skip
+
+    def large_objects(self) -> dict[int, int]:
+        """Address and bytes of the objects that have mappings of their own."""
+        table = self._number("large_table")
+        if not table:
+            return {}
+        capacity = struct.unpack("<Q", self._memory.read(table, 8))[0]
+        pairs = struct.iter_unpack("<QQ", self._memory.read(table + 8, 16 * capacity))
+        return {address: count for address, count in pairs if address}
 
     def _pool_of(self, slot: int, record: dict[str, int]) -> Pool | None:
         index, run = record["class_index"], len(self.classes) - 1
@@ -444,3 +404,68 @@ class Target:
             remote_frees=sum(one.remote_frees for one in heaps),
             adoptions=self._number("adoptions"),
         )
+
+
+class Target(Records):
+    """A process with the library in it.  Found once, then read as often as wanted.  A context manager."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._process = Memory(pid)
+        try:
+            super().__init__(self._process, self._find(), pid, f"process {pid}")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the process."""
+        self._process.close()
+
+    def _find(self) -> int:
+        """The record's address: a symbol of the one library that defines it."""
+        address = self.symbol(SYMBOL)
+        if address is not None:
+            return address
+        raise RecordError(f"libpyarena is not loaded in process {self.pid} ({process.command_line(self.pid)})")
+
+    def _read_from(self, start: int, position: int, count: int) -> bytes:
+        return self._process.read(start + position, count)
+
+    def symbol(self, name: str) -> int | None:
+        """Where a symbol that the program or one of its libraries exports is in the process."""
+        for start in self._images():
+            try:
+                image = Image(functools.partial(self._read_from, start), is_mapped=True)
+                image.loaded_at = start
+                address = image.loaded_symbol(name)
+            except (ElfError, ProcessError, struct.error):
+                continue
+            if address is not None:
+                return address
+        return None
+
+    def _images(self) -> list[int]:
+        """Where the files that may be programs and libraries are mapped, likely ones first."""
+        found = [one for one in process.mappings(self.pid) if one.path.startswith("/") and one.offset == 0]
+        return [one.start for one in sorted(found, key=lambda one: "libpyarena" not in one.path)]
+
+    def ask_to_trim(self) -> int:
+        """Ask the process to give back all that is free; returns the request, which heaps name when they have served it.
+
+        One number is written (src/request.h), whose upper half says who is meant: a forked child has a copy of it.
+        Raises ProcessError.
+        """
+        if self._request is None:
+            raise RecordError(f"the library {self.version} in process {self.pid} cannot be asked to trim: it is too old")
+        address = self._place["reserve"] + self._request.offset
+        before = int(struct.unpack("<Q", self._memory.read(address, 8))[0])
+        request = process.own_id(self.pid) << 32 | (before + 1) & 0xFFFFFFFF
+        self._process.write(address, struct.pack("<Q", request))
+        return request

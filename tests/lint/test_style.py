@@ -95,7 +95,7 @@ def test_tools_use_the_standard_library() -> None:
             for name in names:
                 first = name.partition(".")[0]
                 if first not in sys.stdlib_module_names and first not in own \
-                        and first not in ("numpy", "matplotlib"):
+                        and first not in ("gdb", "matplotlib", "numpy"):
                     wrong.append(f"{tree.relative(path)}:{node.lineno}: imports {name}")
     tree.report(wrong)
 
