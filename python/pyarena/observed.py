@@ -67,9 +67,10 @@ class Observed:
             self._look_at_mappings()
             self._put_off("mappings", now)
         if now >= self._next["records"]:
-            begin = time.monotonic()
+            begin, is_first = time.monotonic(), self.snapshot is None
             self._look_at_records(now)
-            self._put_off("records", begin)
+            if not is_first:  # the second look is not put off: without it there are no rates
+                self._put_off("records", begin)
 
     def _put_off(self, what: str, begin: float) -> None:
         end = time.monotonic()

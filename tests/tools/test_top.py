@@ -18,6 +18,7 @@ import tools
 
 from pyarena import text
 from pyarena.observed import Group
+from pyarena.record import Target
 
 MB = 2**20
 # A parent with 30 MB, and two children that share them; one swings between 5 and 35 MB of its own.
@@ -52,6 +53,25 @@ def test_once_tells_of_a_tree() -> None:
     assert lines[0].split()[:4] == ["PID", "RES", "PRIV", "SHARE"]
     assert [int(line.split()[0]) for line in lines[1:4]] == [one["pid"] for one in seen]
     assert "└" in lines[2] and lines[-1].startswith("3 processes: ")
+
+
+def test_rates_are_there_at_the_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long reading takes: to be watched by it would else be put off."""
+    with tools.served("") as process:
+        group = Group([process.pid], tree=False)
+        read = Target.read
+
+        def slowly(target: Target) -> object:
+            time.sleep(0.05)
+            return read(target)
+
+        monkeypatch.setattr(Target, "read", slowly)
+        assert group.look()[0].purged_per_second is None
+        seen, = group.look()
+        assert seen.purged_per_second is not None and seen.refaults_per_second is not None
+        looked = seen.snapshot
+        assert group.look()[0].snapshot is looked, "the third is put off"
+        group.close()
 
 
 def test_without_a_pid_all_are_found() -> None:
