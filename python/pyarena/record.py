@@ -125,6 +125,13 @@ class _Field:
     count: int
 
 
+class _Numbers(dict[str, int]):
+    """The fields of one structure by name."""
+
+    def __missing__(self, name: str) -> int:
+        raise RecordError(f"the library in that process publishes no field {name}: use the pyarena of its version")
+
+
 class _Layout:
     """Unpacks one kind of structure by the names of its fields."""
 
@@ -148,10 +155,10 @@ class _Layout:
         """The same for an array of structures of this size."""
         return struct.Struct(f"{self._form}{size - self.struct.size}x")
 
-    def unpack(self, data: bytes) -> dict[str, int]:
+    def unpack(self, data: bytes) -> _Numbers:
         """The numbers by name."""
         values = iter(self.struct.unpack_from(data))
-        result = {}
+        result = _Numbers()
         for name, one in zip(self.names, self._fields):
             shift = 8 * one.width if one.kind == _BITMAP else 0
             result[name] = sum(next(values) << shift * number for number in range(one.count))
@@ -328,7 +335,7 @@ class Records:
             if arena["free_slots"] >> slot & 1:
                 slot += 1
                 continue
-            pool = self._pool_of(slot, dict(zip(self._pool.names, records[slot])))
+            pool = self._pool_of(slot, _Numbers(zip(self._pool.names, records[slot])))
             if pool is None or slot + pool.slots > slots:
                 slot += 1  # it has just come or gone
                 continue

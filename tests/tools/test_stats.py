@@ -177,6 +177,17 @@ def test_refusals_say_why(tmp_path: Path) -> None:
             assert reason in result.err and result.err.count("\n") == 1, result
 
 
+def test_a_library_without_a_field_is_refused(tmp_path: Path) -> None:
+    """An older or newer one, of which the form of the record is the same: another name stands where one is."""
+    library = tmp_path / "libpyarena.so"
+    data = programs.library().read_bytes()
+    assert data.count(b"pool.watermark\0") >= 1
+    library.write_bytes(data.replace(b"pool.watermark\0", b"pool.otherwise\0"))
+    with tools.served("", variables={"LD_PRELOAD": str(library)}) as process:
+        result = tools.pyarena("stats", process.pid, status=2)
+    assert "publishes no field watermark" in result.err and result.err.count("\n") == 1, result
+
+
 def test_a_process_that_has_ended_is_told() -> None:
     with tools.served("") as process:
         target = Target(process.pid)
