@@ -14,6 +14,21 @@ The module belongs to the library that is preloaded; it does not load it.  Where
 there, or stands aside, everything can be called all the same: is_active() is False, counts are 0 and
 nothing is given back.  So a program need not ask before it calls.
 
+Workers that are to come down between jobs take two lines: in gunicorn.conf.py
+
+    import pyarena
+    def post_request(worker, request, environ, response): worker.nr % 100 or pyarena.trim()
+
+in an application of Celery's
+
+    import celery.signals, pyarena
+    celery.signals.task_postrun.connect(lambda **_: pyarena.trim(), weak=False)
+
+and for the workers of Dask, from a client
+
+    import pyarena
+    client.run(pyarena.trim)
+
 All functions may be called from any thread and in forked children.  Works with CPython 3.7 and newer.
 See pyarena(3) for the same in C, and pyarena(1) for a look from outside.
 """

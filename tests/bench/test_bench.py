@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -309,3 +311,21 @@ def test_instruction_counts_repeat() -> None:
     assert first == second
     counted = [line.split() for line in first.splitlines() if line.startswith("pair 64")]
     assert 10 < float(counted[0][2]) < 1000
+
+
+def test_the_cost_of_being_watched_is_measured() -> None:
+    library = os.environ.get("PYARENA_LIB") or ROOT / "build" / ".libs" / "libpyarena.so"
+    out = run("bench/watched", "--lib", library, "--turns", 2, "--seconds", 0.4, "--interval", 0.1, "--megabytes", 5).stdout
+    percent = r"[+-]\d+\.\d\d"
+    found = re.fullmatch(r"watched (\d+) times in 2 turns, (\d+) pieces of work\n"
+                         rf"time: {percent} % \({percent} to {percent}\)\n"
+                         rf"processor time: {percent} % \({percent} to {percent}\)\n", out)
+    assert found and 4 <= int(found[1]) <= 10 and int(found[2]) > 10, out
+
+
+def test_the_cost_of_a_slower_half_is_seen() -> None:
+    from bench.lib import watched
+
+    slices = [(0, 10, False), (10, 20, True), (20, 30, True), (30, 40, False)]
+    pieces = [(began, 110 if 10 <= began < 30 else 100) for began in range(40)]
+    assert watched._ratios(slices, pieces) == [pytest.approx(1.1)] * 2

@@ -155,3 +155,31 @@ def test_the_package_is_typed(tmp_path: Path) -> None:
 def test_everything_is_explained(name: str) -> None:
     out = run(programs.default_python(), f"import pyarena; print(pyarena.{name}.__doc__)")
     assert len(out) > 40
+
+
+def test_hooks_for_workers_are_what_the_documents_say() -> None:
+    """Those of the module's own documentation, with stand-ins for the servers."""
+    code = """
+import sys, types, pyarena
+hooks = [block for block in pyarena.__doc__.split("\\n\\n") if block.startswith("    ") and "pyarena.trim" in block
+         and "import" in block and "is_active" not in block]
+assert len(hooks) == 3, hooks
+assert all(len(hook.splitlines()) == 2 for hook in hooks)
+calls = []
+pyarena.trim = lambda: calls.append(1)
+connected = []
+signals = types.SimpleNamespace(task_postrun=types.SimpleNamespace(connect=lambda hook, weak: connected.append(hook)))
+sys.modules["celery"] = celery = types.ModuleType("celery")
+sys.modules["celery.signals"] = celery.signals = types.ModuleType("celery.signals")
+celery.signals.task_postrun = signals.task_postrun
+names = {"client": types.SimpleNamespace(run=lambda hook: hook())}
+for hook in hooks:
+    exec("\\n".join(line[4:] for line in hook.splitlines()), names)
+assert len(calls) == 1  # Dask's has run
+for number in range(1, 301):
+    names["post_request"](types.SimpleNamespace(nr=number), None, None, None)
+assert len(calls) == 4
+connected[0](sender=None, task_id="1")
+assert len(calls) == 5
+"""
+    run(programs.default_python(), code)
