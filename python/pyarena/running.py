@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -108,6 +109,20 @@ def with_end_mark(environment: dict[str, str], pipe: int, idle: float) -> dict[s
     return environment | mark | {"BENCH_END_MARK": f"{pipe}:{idle}:{path}"}
 
 
+@contextlib.contextmanager
+def _end_of(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Descriptors that are readable once a process has ended, so that its time ends then; none on old kernels."""
+    try:
+        sign = os.pidfd_open(process.pid)
+    except (OSError, AttributeError):
+        yield []
+        return
+    try:
+        yield [sign]
+    finally:
+        os.close(sign)
+
+
 def sample_to_end(
     process: subprocess.Popen[bytes], sampler: Sampler, marked: IO[bytes], show: Callable[[float, int], None]
 ) -> dict[str, float]:
@@ -119,18 +134,23 @@ def sample_to_end(
     sizes: dict[str, float] = {}
     start = time.monotonic()
     has_ended = False
-    while not has_ended and "settled" not in sizes:
-        has_ended = process.poll() is not None
-        wait = 0.0 if has_ended else sampler.sample()
-        marks = marked.read() or b""
-        if b"s" in marks and not has_ended:
-            sampler.forget_last()  # it may have been taken after the mark
-        size = sampler.sizes[-1] if sampler.sizes else 0
-        if b"e" in marks:
-            sizes["end"] = size
-        if b"s" in marks:
-            sizes["settled"] = size
-        show(time.monotonic() - start, size)
-        time.sleep(wait)
+    with _end_of(process) as signs:
+        signs.append(marked.fileno())
+        while not has_ended and "settled" not in sizes:
+            has_ended = process.poll() is not None
+            wait = 0.0 if has_ended else sampler.sample()
+            marks = marked.read()
+            if marks == b"" and marked.fileno() in signs:  # nobody is left who could write
+                signs.remove(marked.fileno())
+            marks = marks or b""
+            if b"s" in marks and not has_ended:
+                sampler.forget_last()  # it may have been taken after the mark
+            size = sampler.sizes[-1] if sampler.sizes else 0
+            if b"e" in marks:
+                sizes["end"] = size
+            if b"s" in marks:
+                sizes["settled"] = size
+            show(time.monotonic() - start, size)
+            select.select(signs, [], [], 0.0 if "settled" in sizes else wait)
     process.wait()
     return sizes
