@@ -17,6 +17,7 @@
 #include "stats.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -120,6 +121,16 @@ static void tell_start(void)
 		pa_message_line(PA_VERSION, " serves malloc (pid ", process_id.bytes, ")");
 }
 
+static size_t trim(void)
+{
+	return pa_python_trim() + pa_malloc_trim();
+}
+
+static void trim_before_fork(void)
+{
+	trim();
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	start(environ); /* glibc hands it over, musl does not; both have it by now */
@@ -127,6 +138,8 @@ __attribute__((constructor)) static void begin(void)
 		process.serves_python = pa_python_install();
 	if (process.serves_python)
 		pa_life_serve_python();
+	if (process.mode == PA_MODE_SERVE && pa_options()->trim_fork)
+		pthread_atfork(trim_before_fork, NULL, NULL);
 	if (pa_options()->verbose)
 		tell_start();
 }
@@ -308,11 +321,6 @@ EXPORT size_t malloc_usable_size(void *p)
 }
 
 /* --- statistics and tuning as glibc has them --- */
-
-static size_t trim(void)
-{
-	return pa_python_trim() + pa_malloc_trim();
-}
 
 EXPORT int malloc_trim(size_t pad)
 {

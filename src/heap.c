@@ -15,7 +15,7 @@
 
 #define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
 #define TURNS_MAX 16       /* that dead units of an arena wait for more */
-#define PARTED_ARENAS 8    /* that a child takes before it uses room in pools of before the fork */
+#define PARTED_ARENAS 8    /* by which a child grows before it uses room in pools of before the fork */
 #define OWN_UNITS 32       /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
 
@@ -285,7 +285,7 @@ void pa_heap_part(struct pa_heap *heap)
 		}
 	}
 	heap->is_parted = true;
-	heap->own_arenas = 0;
+	heap->arenas_more = 0;
 	pa_heap_leave(heap, was_busy);
 }
 
@@ -314,7 +314,7 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 	unsigned slots = pa_classes[class_index].slots, first;
 
 	steal_empty(heap);
-	if (heap->is_parted && heap->own_arenas >= PARTED_ARENAS)
+	if (heap->is_parted && heap->arenas_more >= PARTED_ARENAS)
 		join_again(heap);
 	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
 

@@ -72,7 +72,7 @@ struct pa_heap {
 	int64_t dirty_units;                          /* [owner] of its arenas, dead ones included */
 	uint64_t helped_tick;            /* [owner] of the reserve, when it last purged for others */
 	int64_t dirty_change;            /* [owner] not yet told to the reserve */
-	uint32_t own_arenas;             /* [owner] taken since it was parted */
+	int32_t arenas_more;             /* [owner] than when it was parted */
 	bool is_parted;                  /* [owner] H2 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */

@@ -109,6 +109,7 @@ void pa_placement_release(struct pa_heap *heap, struct pa_arena *arena, unsigned
 		return;
 	}
 	pa_placement_dequeue(heap, arena);
+	heap->arenas_more--;
 	heap->dirty_units -= before;
 	heap->dirty_change += arena->dirty_units - before;
 	pa_placement_flush(heap);
@@ -134,7 +135,7 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 		return NULL;
 	}
 	arena_link(heap, arena);
-	heap->own_arenas++;
+	heap->arenas_more++;
 	heap->dirty_units += arena->dirty_units; /* which the reserve knows of */
 	pa_placement_account(heap, arena, 0);
 	*first = pa_arena_find(arena, count);

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A parent loads data and forks four workers, which serve requests: what a worker costs is its private memory.
+"""A parent loads data, drops a third of it and forks four workers, which serve requests.
+
+What a worker costs is its private memory.  The parent's pages have holes, as those of a program have that has done
+something before it forks.
 
 Every request reads a few of the hot records (their reference counts copy pages), builds an answer and drops it; a
 small cache survives in each worker.  Peak, after and settled are those of the parent and of the
@@ -87,8 +90,10 @@ def fork_worker(data: Data, hot: list[int], requests: int, seed: int) -> tuple[i
 
 
 def main(probe: _probe.Probe, scale: float) -> None:
-    data = load(max(HOT * 2, int(100_000 * scale)))
-    hot = random.Random(1).sample(range(len(data)), HOT)
+    data = load(max(HOT * 3, int(150_000 * scale)))
+    for number in random.Random(2).sample(range(len(data)), len(data) // 3):
+        del data[number]
+    hot = random.Random(1).sample(list(data), HOT)
     requests = max(10, int(2_000 * scale))
     gc.collect()
     gc.freeze()

@@ -23,6 +23,7 @@ TAKEN = {
     "DISABLE": ["0", "1", "no", "yes", "off", "on", "false", "true"],
     "SCOPE": ["all", "python"],
     "IDLE": ["auto", "off"],
+    "TRIM_FORK": ["0", "1"],
     "STATS": ["0", ":/dev/null"],
     "VERBOSE": ["0", "no", "off", "false"],
 }
@@ -33,6 +34,7 @@ REFUSED = {
     "DISABLE": ["2", "maybe", "-1", "01x"],
     "SCOPE": ["bash", "a", "pythons"],
     "IDLE": ["on", "1"],
+    "TRIM_FORK": ["auto", "2"],
     "STATS": ["2", "xml", "jsonx", "file", ":"],
     "VERBOSE": ["loud", "3"],
 }
@@ -184,3 +186,25 @@ def test_setuid_program_ignores_options(secure_program, tmp_path: Path) -> None:
     assert not report.exists()
     result = programs.run([*as_nobody, secure], preload=False, variables={"PYARENA_DISABLE": "1"})
     assert (result.status, result.out, result.err) == (0, "1 1\n", ""), result
+
+
+RESIDENT_AFTER_FORK = """
+import os
+kept = [bytes(600) for _ in range(60000)]
+del kept
+if os.fork() == 0:
+    with open("/proc/self/statm") as file:
+        print(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20)
+    raise SystemExit
+os.wait()
+"""
+
+
+def test_trim_before_fork() -> None:
+    resident = {}
+    for trims in "0", "1":
+        variables = {"PYARENA_KEEP_FREE": "64M", "PYARENA_TRIM_FORK": trims}
+        result = programs.run(["python3", "-c", RESIDENT_AFTER_FORK], variables=variables)
+        assert result.status == 0, result
+        resident[trims] = int(result.out)
+    assert resident["0"] - resident["1"] >= 25, resident
