@@ -12,10 +12,10 @@
 #include "placement.h"
 #include "request.h"
 #include "reserve.h"
+#include "shelf.h"
 
 #define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
 #define TURNS_MAX 16       /* that dead units of an arena wait for more */
-#define PARTED_ARENAS 8    /* by which a child grows before it uses room in pools of before the fork */
 #define OWN_UNITS 32       /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
 
@@ -43,114 +43,11 @@ void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned
 	pa_placement_account(heap, arena, change);
 }
 
-static struct pa_pool **list_of(struct pa_heap *heap, const struct pa_pool *pool)
-{
-	struct pa_heap_class *class = &heap->classes[pool->class_index];
-
-	return pool->state == PA_POOL_PARTIAL ? &class->partial[pool->bucket] : &class->carvable;
-}
-
-/* Take a pool out of the list that its state names (H2). */
-static void pool_unlink(struct pa_heap *heap, struct pa_pool *pool)
-{
-	if (pool->state != PA_POOL_PARTIAL && pool->state != PA_POOL_CARVABLE)
-		return;
-	struct pa_pool **list = list_of(heap, pool);
-	if (*list == pool)
-		*list = pool->next;
-	else if (pool->previous) /* the first of a list that a fork has cut off has none */
-		pool->previous->next = pool->next;
-	if (pool->next)
-		pool->next->previous = pool->previous;
-	if (pool->state == PA_POOL_PARTIAL && !*list)
-		heap->classes[pool->class_index].partial_mask &= (uint8_t) ~(1u << pool->bucket);
-}
-
-static void pool_link(struct pa_heap *heap, struct pa_pool *pool)
-{
-	struct pa_pool **list = list_of(heap, pool);
-
-	pool->previous = NULL;
-	pool->next = *list;
-	if (pool->next)
-		pool->next->previous = pool;
-	*list = pool;
-	if (pool->state == PA_POOL_PARTIAL)
-		heap->classes[pool->class_index].partial_mask |= (uint8_t)(1u << pool->bucket);
-}
-
-/* Which quarter of its blocks are in use.  Three comparisons are sooner done than one division. */
-static unsigned fullness(const struct pa_pool *pool)
-{
-	unsigned used = PA_BUCKETS * (unsigned)pa_pool_used(pool), blocks = class_of_pool(pool)->blocks;
-
-	_Static_assert(PA_BUCKETS == 4, "the last bucket is that of three quarters and more");
-	return (unsigned)(used >= blocks) + (used >= 2 * blocks) + (used >= 3 * blocks);
-}
-
-static unsigned units_of_pool(const struct pa_pool *pool)
-{
-	return pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS;
-}
-
-/* So few live blocks that some units are probably dead. */
-static unsigned sparse_used(const struct pa_pool *pool)
-{
-	return 2 * units_of_pool(pool);
-}
-
-static bool is_sparse(const struct pa_pool *pool)
-{
-	return (unsigned)pa_pool_used(pool) <= sparse_used(pool);
-}
-
-/* Resident units of a pool that hold nothing: touched and absent. */
-static unsigned idle_units(const struct pa_pool *pool)
-{
-	if (pool->absent == 0)
-		return 0;
-	const struct pa_arena *arena = pa_arena_of(pool);
-	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
-
-	return pa_count_bits(pa_units_get(arena->touched, first, units_of_pool(pool)) & pool->absent);
-}
-
-/*
- * The number of live blocks at which the pool is to be looked at again: at the next quarter below;
- * and where dead units are likely, at a few more steps down to none.
- */
-static int next_watermark(const struct pa_pool *pool, unsigned bucket)
-{
-	unsigned used = (unsigned)pa_pool_used(pool);
-	unsigned quarter = (bucket * class_of_pool(pool)->blocks + PA_BUCKETS - 1) / PA_BUCKETS;
-	unsigned next = quarter > 0 ? quarter - 1 : 0;
-
-	next = (unsigned)pa_max(next, is_sparse(pool) ? used / 4 : sparse_used(pool));
-	return (int)pa_min(next, used - 1);
-}
-
-void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
-{
-	enum pa_pool_state state = pool->list               ? PA_POOL_PARTIAL
-				   : pa_pool_carvable(pool) ? PA_POOL_CARVABLE
-							    : PA_POOL_FULL;
-	unsigned bucket = fullness(pool);
-
-	if (pool->state != state || pool->bucket != bucket || heap->is_parted) {
-		pool_unlink(heap, pool);
-		pool->state = (uint8_t)state;
-		pool->bucket = (uint8_t)bucket;
-		if (state != PA_POOL_FULL)
-			pool_link(heap, pool);
-	}
-	pa_pool_set_watermark(pool, next_watermark(pool, bucket));
-}
-
 void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
 
-	pool_unlink(heap, pool);
+	pa_shelf_unlink(heap, pool);
 	pa_heap_set_dead_units(heap, pool, 0);
 	pa_placement_release(heap, arena, pa_arena_slot(pool), pa_pool_slots(pool));
 }
@@ -162,13 +59,6 @@ void pa_heap_free_current(struct pa_heap *heap, struct pa_pool *pool)
 	pa_heap_free_pool(heap, pool);
 }
 
-static void set_expected_dead(struct pa_heap *heap, struct pa_pool *pool)
-{
-	unsigned dead = is_sparse(pool) ? pa_pool_expect_dead(pool) : 0;
-
-	pa_heap_set_dead_units(heap, pool, dead + idle_units(pool));
-}
-
 /*
  * The current pool has become empty.  It stays, for the next request is likely; but its pages are
  * dirty, and another class that needs some may have them.
@@ -177,7 +67,7 @@ static void note_empty_current(struct pa_heap *heap, struct pa_pool *pool)
 {
 	heap->empty_current[pool->class_index / 64] |= UINT64_C(1) << pool->class_index % 64;
 	pa_pool_set_watermark(pool, PA_NO_WATERMARK);
-	set_expected_dead(heap, pool);
+	pa_shelf_expect_dead(heap, pool);
 }
 
 /* Before a pool is made in fresh pages: let go of the current pools that are empty (H3). */
@@ -219,7 +109,7 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 		pa_heap_free_pool(heap, pool);
 	} else {
 		pa_heap_place_pool(heap, pool);
-		set_expected_dead(heap, pool);
+		pa_shelf_expect_dead(heap, pool);
 	}
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
@@ -235,7 +125,7 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 	pool->state = PA_POOL_FULL;
 	if (pa_pool_carvable(pool)) {
 		pool->state = PA_POOL_CARVABLE;
-		pool_link(heap, pool);
+		pa_shelf_link(heap, pool);
 	}
 	/* It is not worth coming back to for a block or two. */
 	int wake = pa_pool_used(pool) - class_of_pool(pool)->wake;
@@ -244,69 +134,11 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 
 static void make_current(struct pa_heap *heap, struct pa_pool *pool)
 {
-	pool_unlink(heap, pool);
+	pa_shelf_unlink(heap, pool);
 	pool->state = PA_POOL_CURRENT;
 	pa_pool_set_watermark(pool, 0);
 	heap->current[pool->class_index] = pool;
 	pa_heap_set_dead_units(heap, pool, 0);
-}
-
-static struct pa_pool *partial_first(struct pa_heap_class *class)
-{
-	return class->partial_mask ? class->partial[pa_highest_bit(class->partial_mask)] : NULL;
-}
-
-/* --- fork --- */
-
-/* Leave a partial pool in no list; it is not reached before something in it is freed. */
-static void cut_off(struct pa_pool *pool)
-{
-	pool->state = PA_POOL_PARTIAL;
-	pool->bucket = (uint8_t)fullness(pool);
-	pool->previous = pool->next = NULL;
-	pa_pool_set_watermark(pool, next_watermark(pool, pool->bucket));
-}
-
-void pa_heap_part(struct pa_heap *heap)
-{
-	bool was_busy = pa_heap_enter(heap);
-
-	for (unsigned i = 0; i < PA_CLASSES; i++) {
-		struct pa_heap_class *class = &heap->classes[i];
-		struct pa_pool *pool = heap->current[i];
-		if (class->partial_mask) { /* only what differs is written: the page is shared */
-			for (unsigned bucket = 0; bucket < PA_BUCKETS; bucket++)
-				class->partial[bucket] = NULL;
-			class->partial_mask = 0;
-		}
-		if (pool->list && pa_pool_used(pool) > 0) {
-			heap->current[i] = &pa_no_pool;
-			cut_off(pool);
-		}
-	}
-	heap->is_parted = true;
-	heap->arenas_more = 0;
-	pa_heap_leave(heap, was_busy);
-}
-
-/* The heap has grown so far that what it shares matters less than what lies idle there. */
-static void join_again(struct pa_heap *heap)
-{
-	heap->is_parted = false;
-	for (unsigned i = 0; i < PA_CLASSES; i++) {
-		heap->classes[i].partial_mask = 0;
-		for (unsigned bucket = 0; bucket < PA_BUCKETS; bucket++)
-			heap->classes[i].partial[bucket] = NULL;
-	}
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
-			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-				struct pa_pool *pool = &arena->pools[slot];
-				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free && pool->state == PA_POOL_PARTIAL)
-					pool_link(heap, pool);
-				slot += is_free ? 1u : pa_pool_slots(pool);
-			}
 }
 
 static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
@@ -314,8 +146,7 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 	unsigned slots = pa_classes[class_index].slots, first;
 
 	steal_empty(heap);
-	if (heap->is_parted && heap->arenas_more >= PARTED_ARENAS)
-		join_again(heap);
+	pa_shelf_join(heap);
 	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
 
 	if (!arena)
@@ -340,7 +171,7 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
 	uint16_t absent = pa_pool_carvable(pool);
 	uint16_t resident =
-		(uint16_t)(pa_units_get(arena->touched, first, units_of_pool(pool)) & absent);
+		(uint16_t)(pa_units_get(arena->touched, first, pa_shelf_units(pool)) & absent);
 	uint16_t units = pa_pool_carve_units(pool, pa_lowest_bit(resident ? resident : absent));
 	unsigned refaults = 0;
 
@@ -390,7 +221,7 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 {
 	struct pa_heap_class *class = &heap->classes[class_index];
 	struct pa_pool *old = heap->current[class_index];
-	struct pa_pool *pool = partial_first(class);
+	struct pa_pool *pool = pa_shelf_fullest(class);
 
 	PA_ASSERT(pa_pool_used(old) > 0 || pa_pool_carvable(old) || old == &pa_no_pool,
 		  "an empty pool has blocks to give");
@@ -622,25 +453,6 @@ size_t pa_heap_trim(struct pa_heap *heap)
 	return units << PA_UNIT_SHIFT;
 }
 
-static void check_pool(struct pa_heap *heap, struct pa_pool *pool)
-{
-	bool is_in_list = false;
-
-	(void)heap;
-	if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE) {
-		for (struct pa_pool *p = *list_of(heap, pool); p; p = p->next)
-			is_in_list |= p == pool;
-		is_in_list |= heap->is_parted && pool->state == PA_POOL_PARTIAL;
-		PA_ASSERT(is_in_list, "H2: a pool is in the list that its state names");
-	} else if (pool->state == PA_POOL_CURRENT) {
-		PA_ASSERT(heap->current[pool->class_index] == pool, "H2: the current pool is current");
-	}
-	PA_ASSERT(pool->state != PA_POOL_PARTIAL || pool->list, "a partial pool has listed blocks");
-	PA_ASSERT(pool->state != PA_POOL_FULL || pool->dead_units == 0,
-		  "a full pool has no dead units");
-	PA_ASSERT(pa_load_relaxed(&pool->owner) == pa_heap_tag(heap), "the heap's pools have its id");
-}
-
 void pa_heap_check(struct pa_heap *heap)
 {
 	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
@@ -655,7 +467,7 @@ void pa_heap_check(struct pa_heap *heap)
 				struct pa_pool *pool = &arena->pools[slot];
 				bool is_free = arena->free_slots >> slot & 1;
 				if (!is_free)
-					check_pool(heap, pool);
+					pa_shelf_check(heap, pool);
 				slot += is_free ? 1u : pa_pool_slots(pool);
 			}
 		}

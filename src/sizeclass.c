@@ -15,7 +15,7 @@
 #define SLOTS(b) (IS_FIT(b, 1) ? 1 : IS_FIT(b, 2) ? 2 : IS_FIT(b, 3) ? 3 : 4)
 #define LEAD(b) ((b) <= PA_LEAD_MAX ? PA_LEAD_BYTES : 0)
 #define BLOCKS(b) ((SLOTS(b) * PA_SLOT_BYTES - LEAD(b)) / (b))
-#define WAKE(b) (BLOCKS(b) / 16 < 2 ? 2 : BLOCKS(b) / 16 > 8 ? 8 : BLOCKS(b) / 16)
+#define WAKE(b) (BLOCKS(b) / 16 < 1 ? 1 : BLOCKS(b) / 16 > 8 ? 8 : BLOCKS(b) / 16)
 #define CLASS(b) { (b), (uint32_t)(((UINT64_C(1) << 32) + (b)-1) / (b)), BLOCKS(b), SLOTS(b), WAKE(b) },
 
 #define FOUR(b, step) CLASS(b) CLASS((b) + (step)) CLASS((b) + 2 * (step)) CLASS((b) + 3 * (step))

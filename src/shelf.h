@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shelf.h: where the pools of one heap wait until they are current: in lists by class and fullness, and
+ * how many frees later they are looked at again.  The heap's owner calls, between pa_heap_enter and
+ * pa_heap_leave.  Called by heap.c; pa_heap_place_pool and pa_heap_part, which others call, are in heap.h.
+ */
+#ifndef PA_SHELF_H
+#define PA_SHELF_H
+
+#include "heap.h"
+
+/* Take a pool out of the list that its state names, or put it there (H2). */
+void pa_shelf_unlink(struct pa_heap *heap, struct pa_pool *pool);
+void pa_shelf_link(struct pa_heap *heap, struct pa_pool *pool);
+
+/* The fullest pool of a class that has listed blocks, and of those the one placed last; or NULL. */
+struct pa_pool *pa_shelf_fullest(const struct pa_heap_class *class);
+
+/* Units of memory that a pool spans. */
+unsigned pa_shelf_units(const struct pa_pool *pool);
+
+/* Estimate anew how many of a pool's units are dead. */
+void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool);
+
+/*
+ * Before a pool is made: if the heap is parted, but has grown so far that what it shares matters less
+ * than what lies idle there, list all pools again.
+ */
+void pa_shelf_join(struct pa_heap *heap);
+
+/* Assert H2 and what else has to hold for a pool of the heap. */
+void pa_shelf_check(struct pa_heap *heap, struct pa_pool *pool);
+
+#endif
