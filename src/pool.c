@@ -113,8 +113,8 @@ static void mark_waste(const struct pa_pool *pool, const struct pa_class *class,
 {
 	size_t waste = place_of_block(pool, class, class->blocks);
 
-	if (first == 0 && lead_of(pool) > 0)
-		((struct pa_block *)start)->key = pa_pool_key(pool);
+	for (size_t at = 0; first == 0 && at < lead_of(pool); at += PA_ALIGN)
+		((struct pa_block *)(start + at))->key = pa_pool_key(pool);
 
 	if (last + 1u == class->blocks && waste < class->slots * PA_SLOT_BYTES &&
 	    !(pool->absent >> (waste >> PA_UNIT_SHIFT) & 1))

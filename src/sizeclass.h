@@ -26,12 +26,14 @@
 #define PA_CLASS_RUN PA_CLASSES
 
 /*
- * CPython's objects begin 16 bytes behind a cache line where their size is a multiple of one: so the
- * characters of a short string, 48 bytes behind its start, begin a line and do not lie across two.  Up to
- * this size there is room for that in each pool; nobody asks an interpreter's heap for alignment.
+ * CPython's objects begin 48 bytes behind a cache line where their size is a multiple of one, as in its own
+ * pools.  So the characters of a short string, 48 bytes behind its start, do not lie across two lines; and
+ * the collector, which follows a list through the first 16 bytes of objects, has brought the line of the
+ * next by looking into this one.  Up to this size there is room for that in each pool; nobody asks an
+ * interpreter's heap for alignment.
  */
 #define PA_LEAD_MAX 256u
-#define PA_LEAD_BYTES 16u
+#define PA_LEAD_BYTES 48u
 
 /* Requests up to here are page runs in arenas; larger ones are mappings of their own. */
 #define PA_MEDIUM_MAX (PA_ARENA_BYTES / 4)

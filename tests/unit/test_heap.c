@@ -870,6 +870,31 @@ static void free_behind_the_last_block(void)
 	release(heap, start + PA_SLOT_BYTES - 16);
 }
 
+/* Before the first block of an interpreter's pool, where a block would begin if there were more room. */
+static void free_before(unsigned bytes, unsigned before)
+{
+	struct pa_heap *python = pa_heap_acquire(PA_HEAP_INTERPRETER);
+	char *start = pa_arena_pool_start(pool_of(pa_allocate(python, bytes)));
+
+	memset(start + PA_LEAD_BYTES, 1, bytes);
+	release(python, start + PA_LEAD_BYTES - before);
+}
+
+static void free_16_before_the_first(void)
+{
+	free_before(16, 16);
+}
+
+static void free_32_before_the_first(void)
+{
+	free_before(32, 32);
+}
+
+static void free_48_before_the_first(void)
+{
+	free_before(48, 48);
+}
+
 static void free_the_header(void)
 {
 	release(heap, pa_arena_of(pa_allocate(heap, 48)));
@@ -922,6 +947,9 @@ static void test_misuse_is_found(void **state)
 		{ free_twice, "freed already" },
 		{ free_the_middle, "not at the start of a block" },
 		{ free_behind_the_last_block, "not at the start of a block" },
+		{ free_16_before_the_first, "not at the start of a block" },
+		{ free_32_before_the_first, "not at the start of a block" },
+		{ free_48_before_the_first, "not at the start of a block" },
 		{ free_the_header, "not a pointer from this allocator" },
 		{ free_a_run_twice, "freed already" },
 		{ free_the_middle_of_a_run, "not at the start of a block" },
