@@ -146,7 +146,7 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 	unsigned slots = pa_classes[class_index].slots, first;
 
 	steal_empty(heap);
-	pa_shelf_join(heap);
+	pa_shelf_join(heap, false);
 	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
 
 	if (!arena)
@@ -235,6 +235,10 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 			pool = class->carvable;
 	} else {
 		pool = make_pool(heap, class_index);
+		if (!pool) {
+			pa_shelf_join(heap, true);
+			pool = pa_shelf_fullest(class);
+		}
 		if (!pool)
 			return NULL;
 		if (class->streak < STREAK_POPULATE)

@@ -8,7 +8,7 @@
  *   pa_heap_pop             take a block of the class's current pool
  *   pa_heap_allocate_slow     the current pool is used up:
  *     collect_remote            take back what others freed
- *     partial_pop               the fullest pool with free blocks
+ *     pa_shelf_fullest          the fullest pool with free blocks
  *     carve                     take up an absent unit of a pool
  *     make_pool                 a new pool, from the most full arena
  *   pa_heap_free            put a block on its pool's list

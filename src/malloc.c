@@ -188,7 +188,7 @@ void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, si
 	if (PA_UNLIKELY(!pool) || PA_UNLIKELY(pool->class_index == PA_CLASS_RUN))
 		return reallocate_other(heap, p, bytes, function);
 	size_t had = pa_classes[pool->class_index].block_bytes;
-	if (bytes <= PA_TINY_MAX) {
+	if (had <= PA_TINY_MAX && bytes <= PA_TINY_MAX) {
 		unsigned class_index = pa_class_of_tiny(bytes);
 		if (class_index == pool->class_index)
 			return p;

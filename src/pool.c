@@ -107,18 +107,22 @@ uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit)
 	       pa_pool_carvable(pool);
 }
 
-/* What is left before the first block and behind the last begins as a free one does: nobody frees it. */
+/*
+ * Where blocks would begin before the first and behind the last begins what looks like a free one: nobody
+ * frees it.  A unit that has no part of a block is absent for ever, which tells as much.
+ */
 static void mark_waste(const struct pa_pool *pool, const struct pa_class *class, char *start,
 		       unsigned first, unsigned last)
 {
-	size_t waste = place_of_block(pool, class, class->blocks);
+	size_t lead = first == 0 ? lead_of(pool) : 0, end = class->slots * PA_SLOT_BYTES;
 
-	for (size_t at = 0; first == 0 && at < lead_of(pool); at += PA_ALIGN)
+	for (size_t at = 0; at < lead; at += PA_ALIGN)
 		((struct pa_block *)(start + at))->key = pa_pool_key(pool);
-
-	if (last + 1u == class->blocks && waste < class->slots * PA_SLOT_BYTES &&
-	    !(pool->absent >> (waste >> PA_UNIT_SHIFT) & 1))
-		((struct pa_block *)(start + waste))->key = pa_pool_key(pool);
+	if (last + 1u < class->blocks)
+		return;
+	for (size_t at = place_of_block(pool, class, class->blocks); at < end; at += class->block_bytes)
+		if (!(pool->absent >> (at >> PA_UNIT_SHIFT) & 1))
+			((struct pa_block *)(start + at))->key = pa_pool_key(pool);
 }
 
 void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)

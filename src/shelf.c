@@ -128,8 +128,9 @@ void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool)
 }
 
 /* Leave a partial pool in no list; it is not reached before something in it is freed. */
-static void cut_off(struct pa_pool *pool)
+static void cut_off(struct pa_heap *heap, struct pa_pool *pool)
 {
+	pa_heap_set_dead_units(heap, pool, 0);
 	pool->state = PA_POOL_PARTIAL;
 	pool->bucket = (uint8_t)fullness(pool);
 	pool->previous = pool->next = NULL;
@@ -150,7 +151,7 @@ void pa_heap_part(struct pa_heap *heap)
 		}
 		if (pool->list && pa_pool_used(pool) > 0) {
 			heap->current[i] = &pa_no_pool;
-			cut_off(pool);
+			cut_off(heap, pool);
 		}
 	}
 	heap->is_parted = true;
@@ -158,9 +159,9 @@ void pa_heap_part(struct pa_heap *heap)
 	pa_heap_leave(heap, was_busy);
 }
 
-void pa_shelf_join(struct pa_heap *heap)
+void pa_shelf_join(struct pa_heap *heap, bool is_needed)
 {
-	if (!heap->is_parted || heap->arenas_more < PARTED_ARENAS)
+	if (!heap->is_parted || (!is_needed && heap->arenas_more < PARTED_ARENAS))
 		return;
 	heap->is_parted = false;
 	for (unsigned i = 0; i < PA_CLASSES; i++) {
@@ -173,8 +174,10 @@ void pa_shelf_join(struct pa_heap *heap)
 			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 				struct pa_pool *pool = &arena->pools[slot];
 				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free && pool->state == PA_POOL_PARTIAL)
-					pa_shelf_link(heap, pool);
+				if (!is_free && pool->state == PA_POOL_PARTIAL) {
+					pool->state = PA_POOL_FULL; /* it is in no list now */
+					pa_heap_place_pool(heap, pool);
+				}
 				slot += is_free ? 1u : pa_pool_slots(pool);
 			}
 }

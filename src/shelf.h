@@ -23,10 +23,10 @@ unsigned pa_shelf_units(const struct pa_pool *pool);
 void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool);
 
 /*
- * Before a pool is made: if the heap is parted, but has grown so far that what it shares matters less
- * than what lies idle there, list all pools again.
+ * List all pools of a parted heap again: if it has grown so far that what it shares matters less than what
+ * lies idle there, or if there is no other memory (is_needed).
  */
-void pa_shelf_join(struct pa_heap *heap);
+void pa_shelf_join(struct pa_heap *heap, bool is_needed);
 
 /* Assert H2 and what else has to hold for a pool of the heap. */
 void pa_shelf_check(struct pa_heap *heap, struct pa_pool *pool);

@@ -35,18 +35,19 @@ static struct pool_view view_pool(struct pa_arena *arena, unsigned slot)
 	struct pa_pool *pool = &arena->pools[slot];
 	struct pool_view view = { .class_index = LOOK(pool->class_index) };
 	unsigned first = pa_arena_first_unit(slot), run_units = LOOK(pool->run_units);
-	int used = LOOK(pool->slack) + LOOK(pool->watermark) + 1;
+	int used = LOOK(pool->slack) + LOOK(pool->watermark) +
+		   1; /* two words: it may be off, if it runs */
 
 	if (view.class_index == PA_CLASS_RUN)
 		view.slots = (run_units + (unsigned)PA_SLOT_UNITS - 1) / (unsigned)PA_SLOT_UNITS;
 	else if (view.class_index < PA_CLASS_RUN)
 		view.slots = pa_classes[view.class_index].slots;
-	if (view.slots == 0 || slot + view.slots > PA_ARENA_SLOTS) {
+	if (view.slots == 0 || slot + view.slots > PA_ARENA_SLOTS || LOOK(pool->start) == 0) {
 		view.slots = 1; /* it has just come or gone */
 		view.class_index = 0;
 		return view;
 	}
-	view.live_blocks = used > 0 ? (uint64_t)used : 0;
+	view.live_blocks = pa_min(used > 0 ? (uint64_t)used : 0, pa_classes[view.class_index].blocks);
 	if (view.class_index == PA_CLASS_RUN) {
 		view.live_unit_count = view.live_blocks * run_units;
 		view.live_bytes = units_to_bytes(view.live_unit_count);

@@ -215,9 +215,9 @@ class Snapshot:
                 "classes": self.class_table(), "heaps": self.heap_table()}  # fmt: skip
 
 
-def _used(pool: dict[str, int]) -> int:
-    """Live blocks, as pa_pool_used counts them."""
-    return pool["slack"] + pool["watermark"] + 1
+def _used(pool: dict[str, int], blocks: int) -> int:
+    """Live blocks, as pa_pool_used counts them; of a pool that was read while that changed, not quite."""
+    return min(max(pool["slack"] + pool["watermark"] + 1, 0), blocks)
 
 
 def popcount(bits: int) -> int:
@@ -355,17 +355,19 @@ class Records:
 
     def _pool_of(self, slot: int, record: dict[str, int]) -> Pool | None:
         index, run = record["class_index"], len(self.classes) - 1
+        if not record["start"]:
+            return None
         if index == run:
             units = record["run_units"]
             slots = -(-units // self.geometry.slot_units)
-            return Pool(slot, slots, index, _used(record), (1 << units) - 1, 0, units,
+            return Pool(slot, slots, index, _used(record, 1), (1 << units) - 1, 0, units,
                         record["list"], record["remote"]) if units else None
         if index > run or not self.classes[index].slots:
             return None
         present = self._masks[index] & ~record["absent"]
         dead = min(record["dead_units"], popcount(present))
-        return Pool(slot, self.classes[index].slots, index, _used(record), present, dead, 0, record["list"],
-                    record["remote"], record["start"] & (1 << self.geometry.slot_shift) - 1)
+        return Pool(slot, self.classes[index].slots, index, _used(record, self.classes[index].blocks), present,
+                    dead, 0, record["list"], record["remote"], record["start"] & (1 << self.geometry.slot_shift) - 1)
 
     def _sum_up(self, heaps: list[Heap], arenas: list[Arena]) -> Stats:
         """The figures of pyarena_stats, by the same definitions."""

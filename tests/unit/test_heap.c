@@ -815,7 +815,21 @@ static int use_in_child(struct pa_heap *own, void **blocks, char *const *pages)
 	return 0;
 }
 
-static void fork_with_holes(void)
+/* Where the system gives no more memory, the room in shared pages is used. */
+static int use_without_memory(struct pa_heap *own)
+{
+	struct rlimit none = { 1, 1 };
+
+	if (setrlimit(RLIMIT_AS, &none) != 0)
+		return 4;
+	for (unsigned i = 0; i < PARTED_COUNT / 3; i++)
+		if (!pa_allocate(own, PARTED_BYTES))
+			return 5;
+	pa_heap_check(own);
+	return 0;
+}
+
+static void fork_with_holes(bool has_memory)
 {
 	static void *blocks[PARTED_COUNT];
 	static char *pages[PARTED_COUNT];
@@ -833,11 +847,21 @@ static void fork_with_holes(void)
 	pid_t child = fork();
 	if (child == 0) {
 		pa_heap_after_fork_child(own);
-		_exit(use_in_child(own, blocks, pages));
+		_exit(has_memory ? use_in_child(own, blocks, pages) : use_without_memory(own));
 	}
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		_exit(10);
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void fork_with_memory(void)
+{
+	fork_with_holes(true);
+}
+
+static void fork_without_memory(void)
+{
+	fork_with_holes(false);
 }
 
 static void test_child_leaves_shared_pages_alone(void **state)
@@ -845,7 +869,8 @@ static void test_child_leaves_shared_pages_alone(void **state)
 	struct capture capture;
 	(void)state;
 
-	assert_int_equal(capture_child(fork_with_holes, &capture), 0);
+	assert_int_equal(capture_child(fork_with_memory, &capture), 0);
+	assert_int_equal(capture_child(fork_without_memory, &capture), 0);
 }
 
 static void free_twice(void)

@@ -112,9 +112,10 @@ static unsigned unit_of(unsigned block)
 	return (unsigned)((lead + block * class_of_pool()->block_bytes) / PA_UNIT_BYTES);
 }
 
-static bool has_waste(void)
+/* Whether a block, or what would be one behind the last, begins within the pool. */
+static bool begins(unsigned block)
 {
-	return lead + (size_t)class_of_pool()->blocks * class_of_pool()->block_bytes <
+	return lead + (size_t)block * class_of_pool()->block_bytes <
 	       class_of_pool()->slots * PA_SLOT_BYTES;
 }
 
@@ -140,8 +141,8 @@ static void check(void)
 		if (!live[i] && !is_absent(unit_of(i)))
 			assert_int_equal(block_at(i)->key, pa_pool_key(&pool));
 	}
-	if (has_waste() && !is_absent(unit_of(class_of_pool()->blocks)))
-		assert_int_equal(block_at(class_of_pool()->blocks)->key, pa_pool_key(&pool));
+	for (unsigned i = class_of_pool()->blocks; begins(i) && !is_absent(unit_of(i)); i++)
+		assert_int_equal(block_at(i)->key, pa_pool_key(&pool));
 	assert_int_equal(pa_pool_used(&pool), live_count);
 	assert_int_equal(pa_pool_check(&pool), listed_count);
 }
