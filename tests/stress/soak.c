@@ -52,7 +52,8 @@ static void check_statistics(size_t own)
 	       (unsigned long long)stats.purged_bytes, (unsigned long long)stats.mapped_bytes);
 	EXPECT(stats.arenas <= stats.arenas_made - stats.arenas_released);
 	EXPECT(stats.large_bytes <= stats.live_bytes && stats.cached_bytes <= stats.dirty_bytes);
-	EXPECT(stats.heaps <= WORKERS + 4, "%llu heaps", (unsigned long long)stats.heaps);
+	/* A thread that begins finds no heap of an ended one while another thread is tidying that up. */
+	EXPECT(stats.heaps <= 2 * WORKERS + 4, "%llu heaps", (unsigned long long)stats.heaps);
 }
 
 static uint64_t fork_for_a_second(uint64_t seed)
