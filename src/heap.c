@@ -26,11 +26,6 @@ struct pa_heap pa_no_heap = {
 	.state = PA_HEAP_OWNED,
 };
 
-static const struct pa_class *class_of_pool(const struct pa_pool *pool)
-{
-	return &pa_classes[pool->class_index];
-}
-
 void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned dead)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
@@ -128,7 +123,7 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 		pa_shelf_link(heap, pool);
 	}
 	/* It is not worth coming back to for a block or two. */
-	int wake = pa_pool_used(pool) - class_of_pool(pool)->wake;
+	int wake = pa_pool_used(pool) - pa_pool_class(pool)->wake;
 	pa_pool_set_watermark(pool, wake > 0 ? wake : 0);
 }
 
@@ -309,7 +304,7 @@ struct pa_pool *pa_heap_find(const struct pa_heap *heap, const void *p, const ch
 		pa_fatal(PA_FATAL_FREED, function, p);
 	if (!pa_class_is_block_start(pool->reciprocal, offset) ||
 	    (pool->class_index < PA_CLASS_RUN &&
-	     pa_class_block_index(pool->reciprocal, offset) >= class_of_pool(pool)->blocks))
+	     pa_class_block_index(pool->reciprocal, offset) >= pa_pool_class(pool)->blocks))
 		pa_fatal(PA_FATAL_INSIDE, function, p);
 	if (pa_pool_is_absent(pool, p) || is_freed(heap, pool, p))
 		pa_fatal(PA_FATAL_FREED, function, p);
@@ -380,10 +375,14 @@ static void relieve_others(struct pa_heap *heap)
 	pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, RELIEVE_ARENAS);
 }
 
+uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
+{
+	return pa_manager_shrink(goal) + pa_large_shrink(goal);
+}
+
 void pa_heap_relieve(struct pa_heap *heap)
 {
-	if (pa_manager_shrink(PA_RESERVE_LIMIT) + pa_large_shrink(PA_RESERVE_LIMIT) > 0 &&
-	    !pa_reserve_is_exceeded())
+	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0 && !pa_reserve_is_exceeded())
 		return;
 	if (heap->dirty_units <= OWN_UNITS) {
 		relieve_others(heap);
@@ -399,7 +398,7 @@ void pa_heap_lock_slow(struct pa_heap *heap)
 {
 	do
 		pa_lock_wait_a_little();
-	while (pa_exchange_acquire(&heap->lock, true)); /* pairs with pa_heap_leave */
+	while (!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OWNER));
 }
 
 /* Purge the free slots of the first arena of the queue, or pass it by; false if there is none. */
@@ -428,10 +427,10 @@ unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, un
 
 	at_most = (unsigned)pa_min(at_most, arenas);
 	while (is_there && n < at_most && pa_reserve_is_above(goal)) {
-		if (pa_exchange_acquire(&heap->lock, true)) /* pairs with pa_heap_leave */
+		if (!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OTHER))
 			break;
 		is_there = purge_first(heap);
-		pa_store_release(&heap->lock, false);
+		pa_heap_unlock(heap);
 		n++;
 	}
 	return n;

@@ -43,6 +43,9 @@ enum pa_heap_state {
 	PA_HEAP_QUARANTINED, /* its thread vanished by a fork in the midst of a change: not to be touched */
 };
 
+/* H5. Who holds it is told, for a child of a fork has to free what nobody in it holds. */
+enum pa_heap_lock { PA_HEAP_UNLOCKED, PA_HEAP_LOCKED_BY_OWNER, PA_HEAP_LOCKED_BY_OTHER };
+
 /* The pools of one class, but for the current one. */
 struct pa_heap_class {
 	struct pa_pool *partial[PA_BUCKETS]; /* the last is the fullest */
@@ -61,7 +64,7 @@ struct pa_heap {
 	uint8_t kind;                        /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                       /* [lock: life] enum pa_heap_state */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
-	_Atomic(bool) lock;    /* [atomic] held while its lists or free slots are changed */
+	_Atomic(uint8_t) lock; /* [atomic] enum pa_heap_lock: who changes its lists or free slots */
 
 	struct pa_heap_class classes[PA_CLASSES]; /* [owner] */
 	uint64_t empty_current[(PA_CLASSES + 63) /
@@ -147,6 +150,9 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool);
 /* Free what pa_heap_free did not: another owner's block or a large one; or end with a message. */
 PA_COLD void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function);
 
+/* Give back what belongs to no heap, until the goal is reached: free arenas and large mappings.  Returns units. */
+uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal);
+
 /* Give free memory back while the reserve is exceeded: a bounded amount of work. */
 void pa_heap_relieve(struct pa_heap *heap);
 
@@ -188,6 +194,18 @@ PA_COLD void pa_heap_lock_slow(struct pa_heap *heap);
  *       by one who purges free slots for it, and who is gone within an arena's time.
  */
 
+PA_INLINE bool pa_heap_try_lock(struct pa_heap *heap, enum pa_heap_lock who)
+{
+	uint8_t expected = PA_HEAP_UNLOCKED;
+
+	return pa_cas_acquire(&heap->lock, &expected, (uint8_t)who); /* pairs with pa_heap_unlock */
+}
+
+PA_INLINE void pa_heap_unlock(struct pa_heap *heap)
+{
+	pa_store_release(&heap->lock, PA_HEAP_UNLOCKED);
+}
+
 PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
 {
 	bool was_busy = pa_load_relaxed(&heap->is_busy);
@@ -195,7 +213,7 @@ PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
 	/* Busy first: a signal handler in between must not wait for the thread that it interrupted. */
 	pa_store_relaxed(&heap->is_busy, true);
 	atomic_signal_fence(memory_order_seq_cst);
-	if (!was_busy && PA_UNLIKELY(pa_exchange_acquire(&heap->lock, true))) /* pairs with leave */
+	if (!was_busy && PA_UNLIKELY(!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OWNER)))
 		pa_heap_lock_slow(heap);
 	return was_busy;
 }
@@ -204,7 +222,7 @@ PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
 {
 	if (was_busy)
 		return;
-	pa_store_release(&heap->lock, false);
+	pa_heap_unlock(heap);
 	atomic_signal_fence(memory_order_seq_cst);
 	pa_store_relaxed(&heap->is_busy, false);
 }

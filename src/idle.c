@@ -6,9 +6,7 @@
 #include "idle.h"
 
 #include "heap.h"
-#include "large.h"
 #include "lock.h"
-#include "manager.h"
 #include "os.h"
 
 #include <limits.h>
@@ -34,8 +32,7 @@ static struct {
 
 static void give_back(void)
 {
-	pa_manager_shrink(PA_RESERVE_FLOOR);
-	pa_large_shrink(PA_RESERVE_FLOOR);
+	pa_heap_shrink_caches(PA_RESERVE_FLOOR);
 	pa_heap_purge_all_slots(NULL, PA_RESERVE_FLOOR, UINT_MAX);
 }
 

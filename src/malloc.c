@@ -6,7 +6,6 @@
 
 #include "large.h"
 #include "lock.h"
-#include "manager.h"
 #include "os.h"
 
 #include <pthread.h>
@@ -54,10 +53,7 @@ static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 static PA_COLD bool make_room(struct pa_heap *heap, size_t bytes)
 {
 	return bytes <= PA_REQUEST_MAX - PA_ARENA_BYTES &&
-	       pa_heap_trim(heap) + ((pa_manager_shrink(PA_RESERVE_NOTHING) +
-				      pa_large_shrink(PA_RESERVE_NOTHING))
-				     << PA_UNIT_SHIFT) >
-		       0;
+	       pa_heap_trim(heap) + (pa_heap_shrink_caches(PA_RESERVE_NOTHING) << PA_UNIT_SHIFT) > 0;
 }
 
 static void *allocate(struct pa_heap *heap, size_t bytes, bool *is_zero)
@@ -117,7 +113,7 @@ static void release(struct pa_heap *heap, void *p, const char *function)
 static size_t pool_bytes(const struct pa_pool *pool)
 {
 	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT
-						 : pa_classes[pool->class_index].block_bytes;
+						 : pa_pool_class(pool)->block_bytes;
 }
 
 /* Shrinking never fails: without memory for a smaller block, the old one stays. */
@@ -187,7 +183,7 @@ void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, si
 {
 	if (PA_UNLIKELY(!pool) || PA_UNLIKELY(pool->class_index == PA_CLASS_RUN))
 		return reallocate_other(heap, p, bytes, function);
-	size_t had = pa_classes[pool->class_index].block_bytes;
+	size_t had = pa_pool_class(pool)->block_bytes;
 	if (had <= PA_TINY_MAX && bytes <= PA_TINY_MAX) {
 		unsigned class_index = pa_class_of_tiny(bytes);
 		if (class_index == pool->class_index)
@@ -330,7 +326,6 @@ size_t pa_malloc_trim(void)
 	if (pa_thread_heap != &pa_no_heap)
 		bytes += pa_heap_trim(pa_thread_heap);
 	pa_heap_serve_abandoned(UINT32_MAX);
-	bytes += (size_t)(pa_manager_shrink(PA_RESERVE_NOTHING) + pa_large_shrink(PA_RESERVE_NOTHING))
-		 << PA_UNIT_SHIFT;
+	bytes += (size_t)pa_heap_shrink_caches(PA_RESERVE_NOTHING) << PA_UNIT_SHIFT;
 	return bytes;
 }

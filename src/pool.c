@@ -101,7 +101,7 @@ void pa_pool_init_run(struct pa_pool *pool, const char *start, unsigned units, u
 
 uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit)
 {
-	const struct pa_class *class = &pa_classes[pool->class_index];
+	const struct pa_class *class = pa_pool_class(pool);
 
 	return block_units(pool, class, first_block_of_unit(pool, class, unit)) &
 	       pa_pool_carvable(pool);
@@ -127,7 +127,7 @@ static void mark_waste(const struct pa_pool *pool, const struct pa_class *class,
 
 void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 {
-	const struct pa_class *class = &pa_classes[pool->class_index];
+	const struct pa_class *class = pa_pool_class(pool);
 	unsigned first = first_block_of_unit(pool, class, pa_lowest_bit(units));
 	unsigned last = last_block_of_unit(pool, class, pa_highest_bit(units));
 
@@ -251,7 +251,7 @@ static void list_again(struct pa_pool *pool, const struct pa_class *class, char 
 
 uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 {
-	const struct pa_class *class = &pa_classes[pool->class_index];
+	const struct pa_class *class = pa_pool_class(pool);
 	uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
 	uint16_t dead = 0;
 
@@ -282,7 +282,7 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
  */
 unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 {
-	const struct pa_class *class = &pa_classes[pool->class_index];
+	const struct pa_class *class = pa_pool_class(pool);
 	unsigned present = pa_count_bits(pa_pool_units(pool->class_index) & (uint16_t)~pool->absent);
 	unsigned weight = 1 + (class->block_bytes - 1) / (unsigned)PA_UNIT_BYTES;
 	unsigned held = (unsigned)pa_pool_used(pool) * weight;
@@ -301,7 +301,7 @@ static bool is_in_list(const struct pa_block *list, const struct pa_block *block
 
 bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block)
 {
-	const struct pa_class *class = &pa_classes[pool->class_index];
+	const struct pa_class *class = pa_pool_class(pool);
 
 	/* By P1 and P3, what touches an absent unit is free and in no list. */
 	if (pool->class_index < PA_CLASS_RUN &&
@@ -314,7 +314,7 @@ bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block)
 
 unsigned pa_pool_check(const struct pa_pool *pool)
 {
-	const struct pa_class *class = &pa_classes[pool->class_index];
+	const struct pa_class *class = pa_pool_class(pool);
 	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
 	unsigned count = 0, unlisted = 0;
 

@@ -101,11 +101,16 @@ PA_INLINE bool pa_pool_is_at_watermark(const struct pa_pool *pool)
 	return pool->slack < 0;
 }
 
+PA_INLINE const struct pa_class *pa_pool_class(const struct pa_pool *pool)
+{
+	return &pa_classes[pool->class_index];
+}
+
 PA_INLINE unsigned pa_pool_slots(const struct pa_pool *pool)
 {
 	return pool->class_index == PA_CLASS_RUN
 		       ? (pool->run_units + (unsigned)PA_SLOT_UNITS - 1) / (unsigned)PA_SLOT_UNITS
-		       : pa_classes[pool->class_index].slots;
+		       : pa_pool_class(pool)->slots;
 }
 
 /* How far an address of the pool is behind its first block. */

@@ -167,10 +167,10 @@ void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goa
 void pa_heap_unlock_lost(void)
 {
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
-		if (!pa_load_relaxed(&heap->lock) || pa_load_relaxed(&heap->is_busy))
-			continue; /* free, or its owner's (H5) */
+		if (pa_load_relaxed(&heap->lock) != PA_HEAP_LOCKED_BY_OTHER)
+			continue;
 		pa_placement_rebuild_queue(heap);
-		pa_store_release(&heap->lock, false);
+		pa_heap_unlock(heap);
 	}
 }
 
@@ -234,7 +234,7 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 				settle_missed(heap);
 			put_abandoned_locked(heap); /* nobody else is there to lock out */
 		} else if (heap->kind == PA_HEAP_INTERPRETER) {
-			pa_heap_part(heap);
-		} /* an interpreter lives on: whoever holds its GIL owns the heap; the shared one is everybody's */
+			pa_heap_part(heap); /* it lives on: whoever holds its GIL owns the heap */
+		}
 	}
 }

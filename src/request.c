@@ -4,8 +4,6 @@
  */
 #include "request.h"
 
-#include "large.h"
-#include "manager.h"
 #include "os.h"
 
 #include <limits.h>
@@ -18,8 +16,7 @@ static void trim(struct pa_heap *heap)
 	pa_heap_trim(heap);
 	pa_heap_serve_abandoned(UINT_MAX);
 	pa_heap_purge_all_slots(heap, PA_RESERVE_NOTHING, UINT_MAX);
-	pa_manager_shrink(PA_RESERVE_NOTHING);
-	pa_large_shrink(PA_RESERVE_NOTHING);
+	pa_heap_shrink_caches(PA_RESERVE_NOTHING);
 }
 
 void pa_request_serve(struct pa_heap *heap, uint64_t request)

@@ -8,11 +8,6 @@
 
 #define PARTED_ARENAS 8 /* by which a child grows before it uses room in pools of before the fork */
 
-static const struct pa_class *class_of_pool(const struct pa_pool *pool)
-{
-	return &pa_classes[pool->class_index];
-}
-
 static struct pa_pool **list_of(struct pa_heap *heap, const struct pa_pool *pool)
 {
 	struct pa_heap_class *class = &heap->classes[pool->class_index];
@@ -51,7 +46,7 @@ void pa_shelf_link(struct pa_heap *heap, struct pa_pool *pool)
 /* Which quarter of its blocks are in use.  Three comparisons are sooner done than one division. */
 static unsigned fullness(const struct pa_pool *pool)
 {
-	unsigned used = PA_BUCKETS * (unsigned)pa_pool_used(pool), blocks = class_of_pool(pool)->blocks;
+	unsigned used = PA_BUCKETS * (unsigned)pa_pool_used(pool), blocks = pa_pool_class(pool)->blocks;
 
 	_Static_assert(PA_BUCKETS == 4, "the last bucket is that of three quarters and more");
 	return (unsigned)(used >= blocks) + (used >= 2 * blocks) + (used >= 3 * blocks);
@@ -91,7 +86,7 @@ static unsigned idle_units(const struct pa_pool *pool)
 static int next_watermark(const struct pa_pool *pool, unsigned bucket)
 {
 	unsigned used = (unsigned)pa_pool_used(pool);
-	unsigned quarter = (bucket * class_of_pool(pool)->blocks + PA_BUCKETS - 1) / PA_BUCKETS;
+	unsigned quarter = (bucket * pa_pool_class(pool)->blocks + PA_BUCKETS - 1) / PA_BUCKETS;
 	unsigned next = quarter > 0 ? quarter - 1 : 0;
 
 	next = (unsigned)pa_max(next, is_sparse(pool) ? used / 4 : sparse_used(pool));

@@ -1115,24 +1115,25 @@ static void test_heap_lock(void **state)
 	assert_false(pa_load_relaxed(&heap->lock));
 
 	pa_store_relaxed(&is_over, false);
-	pa_store_relaxed(&heap->lock, true);
+	pa_store_relaxed(&heap->lock, PA_HEAP_LOCKED_BY_OTHER);
 	assert_int_equal(pthread_create(&thread, NULL, enter_and_leave, NULL), 0);
 	usleep(50000);
 	bool passed_too_early = pa_load_relaxed(&is_over);
-	pa_store_release(&heap->lock, false);
+	pa_heap_unlock(heap);
 	pthread_join(thread, NULL);
 	assert_false(passed_too_early);
 	assert_true(pa_load_relaxed(&is_over));
 }
 
 /* The child of a process in which somebody was purging the heap: the queue and the counts are torn. */
-static void fork_within_a_purge(void)
+static void fork_within_a_purge(bool is_owner_waiting)
 {
 	char *keeps[RUNS];
 	int status;
 
 	make_dirty(keeps);
-	pa_store_relaxed(&heap->lock, true);
+	pa_store_relaxed(&heap->lock, PA_HEAP_LOCKED_BY_OTHER);
+	pa_store_relaxed(&heap->is_busy, is_owner_waiting);
 	heap->queue_first->queue_next = NULL;
 	heap->queue_first->dirty_units = 3;
 	pid_t child = fork();
@@ -1140,6 +1141,7 @@ static void fork_within_a_purge(void)
 		pa_heap_unlock_lost();
 		if (pa_load_relaxed(&heap->lock))
 			_exit(1);
+		pa_store_relaxed(&heap->is_busy, false); /* an owner that waited goes on */
 		pa_heap_check(heap);
 		pa_placement_flush(heap);
 		pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100);
@@ -1157,12 +1159,23 @@ static void fork_within_a_purge(void)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
 }
 
+static void fork_beside_the_owner(void)
+{
+	fork_within_a_purge(false);
+}
+
+static void fork_as_the_waiting_owner(void)
+{
+	fork_within_a_purge(true);
+}
+
 static void test_a_purge_lost_in_a_fork(void **state)
 {
 	struct capture capture;
 	(void)state;
 
-	assert_int_equal(capture_child(fork_within_a_purge, &capture), 0);
+	assert_int_equal(capture_child(fork_beside_the_owner, &capture), 0);
+	assert_int_equal(capture_child(fork_as_the_waiting_owner, &capture), 0);
 }
 
 #define point(test) cmocka_unit_test_setup_teardown(test, begin, end)
