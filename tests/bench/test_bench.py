@@ -303,6 +303,18 @@ def test_micro_benchmarks_run(tmp_path: Path) -> None:
     assert "pair 64" in done.stdout
 
 
+def test_costs_of_pages_are_measured(tmp_path: Path) -> None:
+    need("cc")
+    program = tmp_path / "pages"
+    subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-o", program, ROOT / "bench" / "micro" / "pages.c"], check=True)
+    done = subprocess.run([program, "4"], stdout=subprocess.PIPE, text=True, check=True)
+    head, *lines = csv.reader(done.stdout.splitlines())
+    assert head == ["what", "microseconds"] and len(lines) == 9
+    costs = {what: float(cost) for what, cost in lines}
+    assert all(cost > 0 for cost in costs.values())
+    assert costs["clear a page that is there"] < costs["page fault"]
+
+
 def test_instruction_counts_repeat() -> None:
     need("cc")
     need("valgrind")
