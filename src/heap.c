@@ -14,10 +14,10 @@
 #include "reserve.h"
 #include "shelf.h"
 
-#define STREAK_POPULATE 16 /* new pools in a row that make growth evident */
-#define TURNS_MAX 16       /* that dead units of an arena wait for more */
-#define OWN_UNITS 32       /* dirty, that each heap may have, however much others have */
-#define RELIEVE_ARENAS 4   /* arenas that one call sweeps at most */
+#define GROWTH_SHARE 16  /* of its growth, that a class takes up at once */
+#define TURNS_MAX 16     /* that dead units of an arena wait for more */
+#define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
+#define RELIEVE_ARENAS 4 /* arenas that one call sweeps at most */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
@@ -157,30 +157,40 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 }
 
 /*
- * Take up as many absent units of the pool as one more block needs, resident ones first.  Where the
- * class is growing, make the whole pool resident by one system call instead of one fault each.
+ * The units to take up so that the pool has one more block, resident ones first.  Where the class has
+ * been growing, those above as well: a sixteenth of its growth, so no more than that is taken in vain.
  */
+static uint16_t units_to_carve(const struct pa_heap_class *class, const struct pa_pool *pool,
+			       uint16_t resident)
+{
+	uint16_t absent = pa_pool_carvable(pool);
+	unsigned first = pa_lowest_bit(resident ? resident : absent);
+	uint16_t units = pa_pool_carve_units(pool, first);
+	unsigned end = resident ? 0 : first + class->growth / GROWTH_SHARE;
+
+	for (unsigned unit = pa_highest_bit(units) + 1; unit < end && absent >> unit & 1; unit++)
+		units |= (uint16_t)(1u << unit);
+	return units;
+}
+
+/* Take up absent units: several that are not resident by one system call, instead of one fault each. */
 static void carve(struct pa_heap *heap, struct pa_pool *pool)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
+	struct pa_heap_class *class = &heap->classes[pool->class_index];
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
-	uint16_t absent = pa_pool_carvable(pool);
-	uint16_t resident =
-		(uint16_t)(pa_units_get(arena->touched, first, pa_shelf_units(pool)) & absent);
-	uint16_t units = pa_pool_carve_units(pool, pa_lowest_bit(resident ? resident : absent));
-	unsigned refaults = 0;
+	uint16_t resident = (uint16_t)(pa_units_get(arena->touched, first, pa_shelf_units(pool)) &
+				       pa_pool_carvable(pool));
+	uint16_t units = units_to_carve(class, pool, resident);
+	unsigned lowest = pa_lowest_bit(units), count = pa_highest_bit(units) + 1 - lowest;
 
-	if (heap->classes[pool->class_index].streak >= STREAK_POPULATE && resident == 0 &&
-	    absent == pa_pool_units(pool->class_index)) {
-		unsigned count = pa_count_bits(absent);
-		refaults = pa_arena_touch(arena, first, count);
-		pa_os_populate(pa_arena_pool_start(pool), (size_t)count << PA_UNIT_SHIFT);
-	} else {
-		for (uint16_t rest = units; rest; rest &= (uint16_t)(rest - 1))
-			refaults += pa_arena_touch(arena, first + pa_lowest_bit(rest), 1);
-	}
+	unsigned refaults = pa_arena_touch(arena, first + lowest, count);
+	if (count > 1 && !resident)
+		pa_os_populate(pa_arena_pool_start(pool) + ((size_t)lowest << PA_UNIT_SHIFT),
+			       (size_t)count << PA_UNIT_SHIFT);
 	if (refaults)
 		pa_reserve_refault(refaults, arena->purged_mark);
+	class->growth = (uint8_t)pa_min(class->growth + count, UINT8_MAX);
 	pa_pool_carve(pool, pa_arena_pool_start(pool), units);
 }
 
@@ -225,8 +235,9 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 		return old;
 	}
 	if (pool || class->carvable) {
-		class->streak = 0;
-		if (!pool)
+		if (pool)
+			class->growth -= class->growth / GROWTH_SHARE;
+		else
 			pool = class->carvable;
 	} else {
 		pool = make_pool(heap, class_index);
@@ -236,8 +247,6 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 		}
 		if (!pool)
 			return NULL;
-		if (class->streak < STREAK_POPULATE)
-			class->streak++;
 	}
 	if (old != &pa_no_pool)
 		retire_current(heap, old);

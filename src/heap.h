@@ -29,6 +29,7 @@
 #define PA_HEAP_H
 
 #include "arena.h"
+#include "large.h"
 #include "message.h"
 #include "pagemap.h"
 #include "reserve.h"
@@ -51,7 +52,7 @@ struct pa_heap_class {
 	struct pa_pool *partial[PA_BUCKETS]; /* the last is the fullest */
 	struct pa_pool *carvable;
 	uint8_t partial_mask; /* which of partial are not empty */
-	uint8_t streak;       /* new pools since one was last used again: evidence of growth */
+	uint8_t growth;       /* units taken up of late, 255 at most; see units_to_carve */
 	uint8_t requests; /* served by the coarse class; at PA_FINE_REQUESTS the class has its own pools */
 };
 
@@ -78,6 +79,7 @@ struct pa_heap {
 	int32_t arenas_more;             /* [owner] than when it was parted */
 	bool is_parted;                  /* [owner] H2 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
+	struct pa_large_seen large_seen; /* [owner] what it resized last */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
 	_Atomic(uintptr_t) thread; /* whose heap it is, or which came last: see malloc.c and python.c */
 	const void *interpreter;   /* [lock: life] CPython's, of an interpreter heap */

@@ -40,6 +40,7 @@ static struct {
 	struct pa_freed freed; /* the cache */
 	struct ghost ghosts[GHOSTS];
 	unsigned next_ghost;
+	_Atomic(uint64_t) removals; /* ever, from the table; read without the lock */
 } large;
 
 static int64_t units_of(size_t bytes)
@@ -121,6 +122,7 @@ static void remove_locked(struct pa_mapping *entry)
 
 	large.count--;
 	large.bytes -= entry->bytes;
+	pa_store_relaxed(&large.removals, pa_load_relaxed(&large.removals) + 1);
 	for (size_t i = (gap + 1) & mask; table->entries[i].start; i = (i + 1) & mask) {
 		size_t home = home_of(table, table->entries[i].start);
 		if (((i - home) & mask) >= ((i - gap) & mask)) {
@@ -293,6 +295,21 @@ size_t pa_large_bytes(const void *p)
 	struct pa_mapping *entry = find_locked(p);
 	size_t bytes = entry ? entry->bytes : 0;
 	pa_unlock(PA_LOCK_LARGE);
+	return bytes;
+}
+
+/*
+ * Who owns an object sees each removal that came before: also that of an object which was there before it.
+ */
+size_t pa_large_bytes_again(struct pa_large_seen *seen, const void *p)
+{
+	uint64_t removals = pa_load_relaxed(&large.removals);
+
+	if (PA_LIKELY(seen->start == p && seen->removals == removals))
+		return seen->bytes;
+	size_t bytes = pa_large_bytes(p);
+	if (bytes > 0) /* what is not there may come without a removal */
+		*seen = (struct pa_large_seen){ p, bytes, removals };
 	return bytes;
 }
 

@@ -19,6 +19,14 @@ bool pa_large_free(void *p);
 /* The object's usable bytes; 0 if no large object begins at p. */
 size_t pa_large_bytes(const void *p);
 
+/* The same for who asks again and again, as a buffer that grows does: without the lock, if nothing has changed. */
+struct pa_large_seen {
+	const void *start;
+	size_t bytes;
+	uint64_t removals;
+};
+size_t pa_large_bytes_again(struct pa_large_seen *seen, const void *p);
+
 /* Change the object's size without copying; it may move.  NULL when refused: the object is unchanged. */
 void *pa_large_resize(void *p, size_t bytes);
 

@@ -150,10 +150,13 @@ static bool is_good_fit(size_t had, size_t bytes)
 static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t bytes,
 			      const char *function)
 {
-	void *resized = bytes > PA_MEDIUM_MAX / 2 ? pa_large_resize(p, bytes) : NULL;
-
-	if (resized)
-		return resized;
+	if (bytes > PA_MEDIUM_MAX / 2) {
+		if (bytes <= had && had - bytes < pa_os_page_bytes())
+			return p;
+		void *resized = pa_large_resize(p, bytes);
+		if (resized)
+			return resized;
+	}
 	return move(heap, p, had, bytes, function);
 }
 
@@ -163,7 +166,7 @@ static void *reallocate_other(struct pa_heap *heap, void *p, size_t bytes, const
 	struct pa_pool *pool = pa_heap_find(heap, p, function);
 
 	if (!pool) {
-		size_t had = pa_large_bytes(p);
+		size_t had = pa_large_bytes_again(&heap->large_seen, p);
 		if (had == 0)
 			pa_fatal(PA_FATAL_FOREIGN, function, p);
 		return reallocate_large(heap, p, had, bytes, function);

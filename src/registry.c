@@ -113,6 +113,7 @@ static void put_abandoned_locked(struct pa_heap *heap)
 	heap->state = PA_HEAP_ABANDONED;
 	pa_store_relaxed(&heap->thread, 0);
 	heap->interpreter = NULL;
+	heap->large_seen = (struct pa_large_seen){ 0 }; /* a fork may have torn it */
 	heap->next_abandoned = registry.abandoned;
 	registry.abandoned = heap;
 }

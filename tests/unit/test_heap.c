@@ -563,6 +563,45 @@ static void test_fine_classes_have_to_be_wanted(void **state)
 		release(heap, blocks[i]);
 }
 
+/* Units that are present, of all pools of the heap that are not free. */
+static unsigned present_units(void)
+{
+	unsigned units = 0;
+
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
+			for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
+				units += pa_count_bits(arena->touched[i]);
+	return units;
+}
+
+/* A class takes up more than it needs once it has grown, but never more than a share of that. */
+static void test_growth_takes_up_units_ahead(void **state)
+{
+	enum { BLOCK = 1024, BLOCKS = 3000, PER_UNIT = PA_UNIT_BYTES / BLOCK };
+	static char *blocks[BLOCKS];
+	unsigned steps = 0, before = 0, others = 0;
+	(void)state;
+
+	for (unsigned i = 0; i < PA_CLASSES; i++)
+		heap->classes[i].growth = 0; /* in other tests */
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		blocks[i] = pa_allocate(heap, BLOCK);
+		if (i < PA_FINE_REQUESTS) { /* from a coarser class */
+			others = before = present_units();
+			continue;
+		}
+		unsigned now = present_units() - others;
+		unsigned needed = (i - PA_FINE_REQUESTS) / PER_UNIT;
+		assert_in_range(now, needed, needed + needed / 16 + 2);
+		steps += now > before;
+		before = now;
+	}
+	assert_in_range(steps, BLOCKS / PER_UNIT / 16, BLOCKS / PER_UNIT / 3);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		release(heap, blocks[i]);
+}
+
 /* An empty current pool of one class serves another before fresh memory does. */
 static void test_empty_current_pools_are_shared_out(void **state)
 {
@@ -1197,6 +1236,7 @@ int main(void)
 		point(test_reserve_is_kept_to),
 		point(test_trim_gives_everything_back),
 		point(test_fine_classes_have_to_be_wanted),
+		point(test_growth_takes_up_units_ahead),
 		point(test_empty_current_pools_are_shared_out),
 		point(test_adoption),
 		point(test_abandoned_heaps_are_served),

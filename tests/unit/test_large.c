@@ -385,6 +385,27 @@ static void test_resize(void **state)
 	check();
 }
 
+/* What was seen is forgotten when it may have changed: also by a free and a new object in its place. */
+static void test_bytes_seen_again(void **state)
+{
+	struct pa_large_seen seen = { 0 };
+	(void)state;
+
+	char *p = allocate(2 * PA_MIB);
+	assert_int_equal(pa_large_bytes_again(&seen, p), 2 * PA_MIB);
+	assert_int_equal(pa_large_bytes_again(&seen, p), 2 * PA_MIB);
+	assert_int_equal(pa_large_bytes_again(&seen, p + PAGE), 0);
+	assert_int_equal(pa_large_bytes_again(&seen, p), 2 * PA_MIB);
+	p = pa_large_resize(p, PA_MIB);
+	assert_int_equal(pa_large_bytes_again(&seen, p), PA_MIB);
+	assert_true(pa_large_free(p));
+	assert_int_equal(pa_large_bytes_again(&seen, p), 0);
+	char *q = allocate(PA_MIB - PAGE); /* the cache has its place */
+	assert_ptr_equal(q, p);
+	assert_int_equal(pa_large_bytes_again(&seen, q), PA_MIB - PAGE);
+	assert_true(pa_large_free(q));
+}
+
 static void test_counts(void **state)
 {
 	struct pa_large_counts counts;
@@ -575,6 +596,7 @@ int main(void)
 		point(test_given_back_too_soon),
 		point(test_cache_is_within_the_reserve),
 		point(test_resize),
+		point(test_bytes_seen_again),
 		point(test_counts),
 		point(test_recover_from_a_doubled_entry),
 		point(test_recover_after_forks),
