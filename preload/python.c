@@ -16,6 +16,9 @@
  * Who does not hold the GIL is served from the thread's heap, as by malloc.
  */
 #include "preload.h"
+
+#include "idle.h"
+#include "os.h"
 #include "state.h"
 
 #include <string.h>
@@ -56,6 +59,8 @@ static struct {
 	_Atomic(uintptr_t) state_where;    /* where no state is, until that is made sure of */
 	struct pa_heap *replacement;       /* [GIL] of a main heap that a fork left half changed */
 } python;
+
+#define ARENAS_AT_ONCE 4 /* that an idle process's heap is not to be had for */
 
 /* --- which heap a caller that is not known at once may use --- */
 
@@ -101,6 +106,7 @@ static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 {
 	py_thread_state *state = python.current_state();
 
+	pa_heap_wait_for_claim(heap);
 	heap = usable_main_heap(heap);
 	if (!heap)
 		return NULL;
@@ -306,6 +312,29 @@ static uintptr_t where_no_state_is(void)
 				   : (uintptr_t)&no_state;
 }
 
+/*
+ * From 3.7 to 3.11 on, of an idle process: whether no thread holds the GIL.  First the fast path is
+ * made to miss, for whoever comes from here on; a barrier makes that known before the state is looked
+ * at.  So a thread that is not seen there yet sees the mark, and waits for the heap's lock.  Another
+ * barrier brings what the last one has written.  While CPython is being ended, it is not initialized any
+ * more before the state goes.
+ */
+static bool is_without_gil(struct pa_heap *heap)
+{
+	static const char nobody;
+
+	pa_store_relaxed(&heap->gil_state, &nobody);
+	return pa_os_barrier() && !python.current_state() && pa_os_barrier() && Py_IsInitialized();
+}
+
+static bool purge_unused(void)
+{
+	struct pa_heap *heap = python.heap;
+
+	return heap->state != PA_HEAP_QUARANTINED &&
+	       pa_heap_purge_unused(heap, is_without_gil, ARENAS_AT_ONCE);
+}
+
 bool pa_python_install(void)
 {
 	unsigned minor = minor_version();
@@ -329,6 +358,8 @@ bool pa_python_install(void)
 	struct py_allocator *allocator = python.has_own_gils ? &by_state : &by_turns;
 	PyMem_SetAllocator(PY_DOMAIN_MEM, allocator);
 	PyMem_SetAllocator(PY_DOMAIN_OBJ, allocator);
+	if (!python.has_own_gils)
+		pa_idle_set_hook(purge_unused);
 	return true;
 }
 

@@ -45,7 +45,12 @@ enum pa_heap_state {
 };
 
 /* H5. Who holds it is told, for a child of a fork has to free what nobody in it holds. */
-enum pa_heap_lock { PA_HEAP_UNLOCKED, PA_HEAP_LOCKED_BY_OWNER, PA_HEAP_LOCKED_BY_OTHER };
+enum pa_heap_lock {
+	PA_HEAP_UNLOCKED,
+	PA_HEAP_LOCKED_BY_OWNER,
+	PA_HEAP_LOCKED_BY_OTHER, /* who purges free slots */
+	PA_HEAP_CLAIMED,         /* by one who takes the place of an owner that does not use it now */
+};
 
 /* The pools of one class, but for the current one. */
 struct pa_heap_class {
@@ -74,10 +79,11 @@ struct pa_heap {
 	uint64_t arena_mask;                          /* [owner] */
 	struct pa_arena *queue_first, *queue_last;    /* [owner] to be swept, the oldest first */
 	int64_t dirty_units;                          /* [owner] of its arenas, dead ones included */
-	uint64_t helped_tick;            /* [owner] of the reserve, when it last purged for others */
-	int64_t dirty_change;            /* [owner] not yet told to the reserve */
-	int32_t arenas_more;             /* [owner] than when it was parted */
-	bool is_parted;                  /* [owner] H2 */
+	uint64_t helped_tick;   /* [owner] of the reserve, when it last purged for others */
+	uint64_t expected_tick; /* [owner] when dead units were last counted for an idle process */
+	int64_t dirty_change;   /* [owner] not yet told to the reserve */
+	int32_t arenas_more;    /* [owner] than when it was parted */
+	bool is_parted;         /* [owner] H2 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	struct pa_large_seen large_seen; /* [owner] what it resized last */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
@@ -234,6 +240,15 @@ PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
  * where the owner is busy.  Returns how many were looked at.
  */
 unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most);
+
+/*
+ * Purge as the owner would, dead units as well, down to the reserve's floor, so many arenas at most.
+ * is_unused has to make sure, after the heap is locked, that the owner does not use it, and will not
+ * without pa_heap_wait_for_claim.  False if there is nothing more to purge, or it is used.
+ */
+bool pa_heap_purge_unused(struct pa_heap *heap, bool (*is_unused)(struct pa_heap *heap),
+			  unsigned at_most);
+void pa_heap_wait_for_claim(const struct pa_heap *heap);
 
 /*
  * Which live block an address is the start of: its pool, or an end with a message if it is none.  NULL

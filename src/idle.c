@@ -30,10 +30,24 @@ static struct {
 	pthread_t thread;           /* [const] while the state is RUNNING */
 } idle;
 
+static bool (*_Atomic purge_unused_hook)(void);
+
+void pa_idle_set_hook(bool (*purge_unused)(void))
+{
+	pa_store_release(&purge_unused_hook, purge_unused);
+}
+
 static void give_back(void)
 {
+	bool (*purge_unused)(void) =
+		pa_load_acquire(&purge_unused_hook); /* pairs with pa_idle_set_hook */
+
 	pa_heap_shrink_caches(PA_RESERVE_FLOOR);
 	pa_heap_purge_all_slots(NULL, PA_RESERVE_FLOOR, UINT_MAX);
+	/* Also where no more is known to be dead: that is an estimate. */
+	while (purge_unused && !pa_load_relaxed(&idle.quit) && purge_unused())
+		;
+	pa_heap_shrink_caches(PA_RESERVE_FLOOR); /* arenas that have become free */
 }
 
 static void *watch(void *argument)

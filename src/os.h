@@ -58,6 +58,12 @@ uint64_t pa_os_cpu_ns(void);
 void pa_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t ns);
 void pa_os_futex_wake(_Atomic(uint32_t) *word, int count);
 
+/*
+ * A full memory barrier in all threads of the process that run now, and the caller.  False where the
+ * kernel cannot.
+ */
+bool pa_os_barrier(void);
+
 int pa_os_process_id(void);
 
 /* Write all bytes to a file descriptor, errno kept; interrupted writes go on, errors end it. */

@@ -165,12 +165,24 @@ void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goa
 			at_most -= pa_heap_purge_slots(heap, goal, at_most);
 }
 
+static void quarantine(struct pa_heap *heap)
+{
+	heap->state = PA_HEAP_QUARANTINED;
+	heap->interpreter = NULL;
+	pa_store_relaxed(&heap->thread, 0);
+	pa_reserve_add_dirty(-heap->dirty_units); /* nobody will ever give that back */
+}
+
 void pa_heap_unlock_lost(void)
 {
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
-		if (pa_load_relaxed(&heap->lock) != PA_HEAP_LOCKED_BY_OTHER)
+		uint8_t lock = pa_load_relaxed(&heap->lock);
+		if (lock == PA_HEAP_LOCKED_BY_OTHER)
+			pa_placement_rebuild_queue(heap);
+		else if (lock == PA_HEAP_CLAIMED)
+			quarantine(heap);
+		else
 			continue;
-		pa_placement_rebuild_queue(heap);
 		pa_heap_unlock(heap);
 	}
 }
@@ -226,10 +238,7 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 		if (heap == own) {
 			pa_heap_part(heap);
 		} else if (pa_load_relaxed(&heap->is_busy)) {
-			heap->state = PA_HEAP_QUARANTINED;
-			heap->interpreter = NULL;
-			pa_store_relaxed(&heap->thread, 0);
-			pa_reserve_add_dirty(-heap->dirty_units); /* nobody will ever give that back */
+			quarantine(heap);
 		} else if (heap->kind == PA_HEAP_THREAD) {
 			if (heap->state == PA_HEAP_OWNED)
 				settle_missed(heap);

@@ -122,6 +122,19 @@ void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool)
 	pa_heap_set_dead_units(heap, pool, dead + idle_units(pool));
 }
 
+void pa_shelf_expect_dead_anew(struct pa_heap *heap)
+{
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
+			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+				struct pa_pool *pool = &arena->pools[slot];
+				bool is_free = arena->free_slots >> slot & 1;
+				if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE)
+					pa_shelf_expect_dead(heap, pool);
+				slot += is_free ? 1u : pa_pool_slots(pool);
+			}
+}
+
 /* Leave a partial pool in no list; it is not reached before something in it is freed. */
 static void cut_off(struct pa_heap *heap, struct pa_pool *pool)
 {

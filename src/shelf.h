@@ -22,6 +22,9 @@ unsigned pa_shelf_units(const struct pa_pool *pool);
 /* Estimate anew how many of a pool's units are dead. */
 void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool);
 
+/* The same for all pools in lists, which may have lost blocks since they were looked at last. */
+void pa_shelf_expect_dead_anew(struct pa_heap *heap);
+
 /*
  * List all pools of a parted heap again: if it has grown so far that what it shares matters less than what
  * lies idle there, or if there is no other memory (is_needed).

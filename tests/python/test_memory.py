@@ -232,6 +232,29 @@ def test_idle_process_gives_its_reserve_back(python: Python) -> None:
     assert ours["settled"] < ours["base"] + 4 * MB and ours["threads"] == 1, ours
 
 
+# Survivors all over the heap: nearly all that is free lies between them, and nobody frees any more.
+IDLE_AMONG_SURVIVORS = HABIT + """
+import gc
+rows = [b"%400d" % number for number in range(150000)]
+cycle(rss() + 4000000)
+del rows[::2], rows[::2], rows[::2], rows[::2], rows[::2]
+kept = rss()
+time.sleep(3)
+settled = rss()
+assert all(len(row) == 400 for row in rows) and len(rows) == 150000 >> 5
+rows = [b"%400d" % number for number in range(150000)]
+print(json.dumps({"base": base, "kept": kept, "settled": settled, "threads": threads()}))
+"""
+
+
+@programs.each(programs.few_pythons())
+def test_idle_process_gives_back_between_survivors(python: Python) -> None:
+    ours = measure(python, IDLE_AMONG_SURVIVORS)
+    if python.info < (3, 12):  # later ones do not tell whether somebody holds the GIL
+        survivors = 150000 // 32 * 4096
+        assert ours["settled"] < ours["base"] + survivors + 4 * MB, ours
+
+
 @programs.each(programs.few_pythons())
 def test_idle_off_keeps_the_reserve(python: Python) -> None:
     ours = measure(python, IDLE_AFTER_HABIT, PYARENA_IDLE="off")

@@ -1110,6 +1110,122 @@ static void test_purge_to_a_goal(void **state)
 	release_all(keeps);
 }
 
+static bool yes(struct pa_heap *claimed)
+{
+	assert_ptr_equal(claimed, heap);
+	assert_int_equal(pa_load_relaxed(&heap->lock), PA_HEAP_CLAIMED);
+	return true;
+}
+
+static bool no(struct pa_heap *claimed)
+{
+	(void)claimed;
+	return false;
+}
+
+/* Blocks of which one in many stays: whole units between them are dead. */
+#define SCATTERED 20000u
+#define SCATTER 64u
+
+static void scatter(unsigned char **blocks)
+{
+	for (unsigned i = 0; i < SCATTERED; i++)
+		blocks[i] = memset(pa_allocate(heap, 400), (int)(i % 251), 400);
+	for (unsigned i = 0; i < SCATTERED; i++)
+		if (i % SCATTER != 0)
+			release(heap, blocks[i]);
+	pa_placement_flush(heap);
+}
+
+/* Who makes sure that the owner is away purges what only the owner could: dead units. */
+static void test_unused_heaps_are_purged(void **state)
+{
+	static unsigned char *blocks[SCATTERED];
+	unsigned calls = 0, dirty;
+	(void)state;
+
+	scatter(blocks);
+	pa_store_relaxed(&pa_reserve.floor_units, 10);
+	int64_t before = dirty_now();
+	assert_true(before > 1000);
+	assert_int_equal(pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100) > 0, true);
+	assert_true(dirty_now() > before / 2); /* free slots are few */
+	before = dirty_now();
+
+	assert_false(pa_heap_purge_unused(heap, no, 100));
+	bool was_busy = pa_heap_enter(heap);
+	assert_false(pa_heap_purge_unused(heap, yes, 100));
+	pa_heap_leave(heap, was_busy);
+	assert_int_equal(dirty_now(), before);
+
+	while (pa_heap_purge_unused(heap, yes, 1))
+		calls++;
+	assert_in_range(calls, 2, 20); /* an arena each */
+	assert_in_range(dirty_now(), 0, 10);
+	arena_count(&dirty);
+	assert_in_range(dirty, 0, 10);
+	assert_int_equal(pa_load_relaxed(&heap->lock), PA_HEAP_UNLOCKED);
+	pa_heap_check(heap);
+	for (unsigned i = 0; i < SCATTERED; i += SCATTER) {
+		assert_int_equal(blocks[i][0], i % 251);
+		assert_int_equal(blocks[i][399], i % 251);
+		release(heap, blocks[i]);
+	}
+}
+
+static void *wait_for_claim(void *argument)
+{
+	pa_heap_wait_for_claim(heap);
+	pa_store_relaxed(&is_over, true);
+	return argument;
+}
+
+static void test_owner_waits_for_a_claim(void **state)
+{
+	pthread_t thread;
+	(void)state;
+
+	pa_heap_wait_for_claim(heap); /* there is none */
+	pa_store_relaxed(&is_over, false);
+	pa_store_relaxed(&heap->lock, PA_HEAP_CLAIMED);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_claim, NULL), 0);
+	usleep(50000);
+	bool passed_too_early = pa_load_relaxed(&is_over);
+	pa_heap_unlock(heap);
+	pthread_join(thread, NULL);
+	assert_false(passed_too_early);
+}
+
+/* What was being changed in the owner's place is not to be touched in the child. */
+static void fork_within_a_claim(void)
+{
+	int status;
+	void *p = pa_allocate(heap, 100);
+
+	pa_store_relaxed(&heap->lock, PA_HEAP_CLAIMED);
+	pid_t child = fork();
+	if (child == 0) {
+		pa_heap_unlock_lost();
+		pa_heap_after_fork_child(NULL);
+		if (heap->state != PA_HEAP_QUARANTINED || pa_load_relaxed(&heap->lock))
+			_exit(1);
+		struct pa_heap *other = pa_heap_acquire(PA_HEAP_THREAD);
+		release(other, p); /* lost, but no harm */
+		_exit(other && other != heap ? 0 : 2);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(10);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void test_a_claim_lost_in_a_fork(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_within_a_claim, &capture), 0);
+}
+
 static void test_busy_heaps_are_passed_by(void **state)
 {
 	char *keeps[RUNS];
@@ -1248,6 +1364,9 @@ int main(void)
 		point(test_purged_by_another),
 		point(test_purge_to_a_goal),
 		point(test_key_in_a_live_block),
+		point(test_unused_heaps_are_purged),
+		point(test_owner_waits_for_a_claim),
+		point(test_a_claim_lost_in_a_fork),
 		point(test_busy_heaps_are_passed_by),
 		point(test_heap_lock),
 		point(test_a_purge_lost_in_a_fork),
