@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine.c: limits that are not the process's own: of a group of processes (cgroup), and of the whole
- * machine (vm.overcommit_memory), which root may set and which are set back afterwards.
+ * machine.c: limits and counts that are not the process's own: of a group of processes (cgroup), and of the
+ * whole machine (vm.overcommit_memory), which root may set and which are set back afterwards.
  */
 #include "../lib/blocks.h"
 
@@ -77,7 +77,8 @@ static bool make_group(char *group, size_t room)
 	return false;
 }
 
-static void in_a_group_that_is_nearly_full(void)
+/* Have a child do this as the only process of a group; it is given the group's directory. */
+static void in_a_group(void (*work)(const char *group))
 {
 	char group[128];
 	char path[256];
@@ -88,12 +89,74 @@ static void in_a_group_that_is_nearly_full(void)
 	pid_t child = fork();
 	if (child == 0) {
 		REQUIRE(write_text(path, "0"), "%s: %s", path, strerror(errno));
-		peaks_of_all_sizes();
+		work(group);
 		_exit(tap_status());
 	}
 	EXPECT(child > 0 && tap_child_succeeded(child, "in the group"));
 	for (int i = 0; i < 100 && rmdir(group) != 0; i++)
 		sleep_ms(10);
+}
+
+static void have_peaks_in_group(const char *group)
+{
+	(void)group;
+	peaks_of_all_sizes();
+}
+
+static void in_a_group_that_is_nearly_full(void)
+{
+	in_a_group(have_peaks_in_group);
+}
+
+/* What the kernel charges the group for: memory.current. */
+static size_t charged_now(const char *group)
+{
+	static const char *const names[] = { "memory.current", "memory.usage_in_bytes" };
+	char path[256];
+	char text[32];
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", group, names[i]);
+		if (read_text(path, text, sizeof(text)))
+			return strtoul(text, NULL, 10);
+	}
+	REQUIRE(false, "nothing tells what %s is charged for", group);
+	return 0;
+}
+
+/* Resident memory is the process's view; the group is charged for page tables besides, and in batches. */
+static void free_a_peak_in_group(const char *group)
+{
+	enum { SIZE = 200, COUNT = PEAK_BYTES / SIZE, KEPT = 1000, SLACK = 3 * MIB };
+	void **blocks = (void **)table_of(COUNT, sizeof(*blocks));
+	size_t resident[3], charged[3];
+
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = NULL; /* the table is there from now on */
+	for (int when = 0; when < 3; when++) {
+		resident[when] = resident_now();
+		charged[when] = charged_now(group);
+		for (size_t i = 0; when == 0 && i < COUNT; i++) {
+			blocks[i] = CALL(malloc)(SIZE);
+			REQUIRE(blocks[i] != NULL);
+			memset(blocks[i], 1, SIZE);
+		}
+		for (size_t i = 0; when == 1 && i < COUNT; i++)
+			if (i % KEPT != 0)
+				CALL(free)(blocks[i]);
+	}
+	tap_note("resident %zu, %zu, %zu KiB; charged %zu, %zu, %zu KiB", resident[0] / KIB,
+		 resident[1] / KIB, resident[2] / KIB, charged[0] / KIB, charged[1] / KIB,
+		 charged[2] / KIB);
+	EXPECT(resident[1] > resident[0] + PEAK_BYTES);
+	EXPECT(charged[1] + SLACK > charged[0] + (resident[1] - resident[0]));
+	EXPECT(charged[2] + resident[1] < charged[1] + resident[2] + SLACK);
+	EXPECT(!tap_has_library() || resident[2] + PEAK_BYTES < resident[1] + 8 * MIB);
+}
+
+static void what_a_group_is_charged_falls_with_resident_memory(void)
+{
+	in_a_group(free_a_peak_in_group);
 }
 
 static size_t kib_of(const char *meminfo, const char *name)
@@ -134,6 +197,8 @@ static void no_overcommit(void)
 
 static const struct tap_point points[] = {
 	{ "in_a_group_that_is_nearly_full", in_a_group_that_is_nearly_full },
+	{ "what_a_group_is_charged_falls_with_resident_memory",
+	  what_a_group_is_charged_falls_with_resident_memory },
 	{ "no_overcommit", no_overcommit },
 	{ NULL, NULL },
 };
