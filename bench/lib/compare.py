@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.lib import plot
 from bench.lib.measure import Python, reported_figures
+from bench.lib.peers import in_turns
 from bench.lib.results import Results
 from bench.lib.tree import PYARENA_LIBRARY, ROOT
 from bench.lib.workloads import SCRIPTS
@@ -200,11 +201,10 @@ def run_all(
 ) -> None:
     """All rounds, the order of the allocators rotating; the first round's samples are drawn."""
     progress, total, done = Progress(), arguments.rounds * len(programs) * len(columns), 0
-    for number in range(arguments.rounds):
-        turn = number % len(columns)
+    for number, turn in in_turns(columns, arguments.rounds):
         for program, panel in zip(programs, panels):
             curves = []
-            for column in columns[turn:] + columns[:turn]:
+            for column in turn:
                 done += 1
                 head = f"[{done}/{total}] {program.name} under {column.name}"
                 figures, curve, failed = run_once(program, column, python, arguments.out, head, progress)
@@ -212,7 +212,7 @@ def run_all(
                 curves.append(curve)
                 if failed is not None:
                     results.failures.append(f"under {column.name}: {failed}")
-            if number == 0:
+            if number == 1:
                 panel.curves.extend(curves)
 
 

@@ -73,7 +73,9 @@ def measure(
     """Run once.  The figures by name; those that the workload does not know are absent.  Memory is in bytes."""
     if workload.script is None:
         with command_line(workload, python.path, python.library, scale) as command:
-            return _measure_command(workload, command, allocator, python, timeout)
+            environment = allocator.environment(os.environ, reproducible=True)
+            memory = _memory_at_end_of_startup(python, environment, timeout) if workload.name == "startup" else None
+            return measure_command(command, allocator, runs=workload.runs, timeout=timeout, memory=memory)
     command = [str(python.path), str(workload.script), "--scale", str(scale), "--idle", str(idle)]
     output, whole = _run(command, allocator.environment(os.environ, reproducible=True), timeout)
     figures = reported_figures(output)
@@ -83,21 +85,18 @@ def measure(
     return figures | whole
 
 
-def _measure_command(
-    workload: Workload, command: list[str], allocator: Allocator, python: Python, timeout: float
+def measure_command(
+    command: list[str], allocator: Allocator, *, runs: int = 1, timeout: float, memory: dict[str, float] | None = None
 ) -> dict[str, float]:
-    """Time a whole command, and read its memory in a run of its own.  It never settles."""
+    """Time a whole command, and read its memory, unless that is known, in a run of its own.  It never settles."""
     environment = allocator.environment(os.environ, reproducible=True)
-    if workload.name == "startup":
-        figures = _memory_at_end_of_startup(python, environment, timeout)
-    else:
-        figures = {"peak": _sampled_peak(command, environment, timeout)}
+    figures = memory or {"peak": _sampled_peak(command, environment, timeout)}
     hyperfine = shutil.which("hyperfine")
     if hyperfine is not None:
-        return figures | _hyperfine(hyperfine, workload, command, allocator, timeout)
-    runs = [_run(command, environment, timeout)[1] for _ in range(workload.runs)]
-    for name in runs[0]:
-        figures[name] = statistics.median(run[name] for run in runs)
+        return figures | _hyperfine(hyperfine, command, allocator, runs, timeout)
+    times = [_run(command, environment, timeout)[1] for _ in range(runs)]
+    for name in times[0]:
+        figures[name] = statistics.median(one[name] for one in times)
     return figures | {"seconds": figures["whole_seconds"]}
 
 
@@ -124,12 +123,12 @@ def _sampled_peak(command: list[str], environment: dict[str, str], timeout: floa
 
 
 def _hyperfine(
-    hyperfine: str, workload: Workload, command: list[str], allocator: Allocator, timeout: float
+    hyperfine: str, command: list[str], allocator: Allocator, runs: int, timeout: float
 ) -> dict[str, float]:
     """Time a command by hyperfine.  env(1) sets the preload, so that hyperfine itself runs without."""
     own = replace(allocator, library=None, variables=()).environment(os.environ, reproducible=True)
     settings = [f"{name}={value}" for name, value in allocator.settings().items()]
-    options = ["--shell=none", "--warmup=1", f"--runs={workload.runs}", "--style=none"]
+    options = ["--shell=none", f"--warmup={int(runs > 1)}", f"--runs={runs}", "--style=none"]
     with tempfile.NamedTemporaryFile(suffix=".json") as result:
         measured = shlex.join(["env", *settings, *command])
         _run([hyperfine, *options, f"--export-json={result.name}", measured], own, timeout)

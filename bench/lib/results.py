@@ -41,6 +41,7 @@ class Results:
     machine: dict[str, object]
     base: str = BASE
     is_absolute: bool = False  # show every column's own values instead of multiples of the base's
+    has_mean: bool = True  # end each table with the geometric mean of its rows
     rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -73,7 +74,7 @@ class Results:
         return max(shares, default=None)
 
     def matrix(self, figure: Figure) -> tuple[list[str], list[list[str]]] | None:
-        """Head and rows of one figure's table: the base's values, the others' multiples, their geometric mean."""
+        """Head and rows of one figure's table: the base's values, the others' multiples; their geometric mean."""
         others = [column for column in self.columns if column != self.base]
         rows: list[list[str]] = []
         for row in self.rounds:
@@ -89,6 +90,9 @@ class Results:
             rows.append([row, *cells, "-" if noise is None else f"{100 * noise:.0f} %"])
         if not rows:
             return None
+        head = [figure.heading, *self.columns, "spread"]
+        if not self.has_mean:
+            return head, rows
         mean = ["geometric mean"]
         for column in self.columns:
             if figure.key == "excess":
@@ -96,12 +100,12 @@ class Results:
             else:
                 values_of_column = [self.ratio(row, column, figure.key) or 0 for row in self.rounds]
             mean.append(_multiple(table.geometric_mean(values_of_column)))
-        return [figure.heading, *self.columns, "spread"], [*rows, [*mean, ""]]
+        return head, [*rows, [*mean, ""]]
 
     def text(self, figures: Iterable[Figure]) -> str:
         """The tables of these figures for a terminal."""
         matrices = [self.matrix(figure) for figure in figures]
-        return "\n\n".join(table.text(*matrix, rule_before_last=True) for matrix in matrices if matrix)
+        return "\n\n".join(table.text(*matrix, rule_before_last=self.has_mean) for matrix in matrices if matrix)
 
     def write(self, figures: Iterable[Figure], csv_path: Path | None, json_path: Path | None, page: Path | None) -> None:
         """Write the files that are wanted: all measurements as CSV, as JSON, and the tables of figures as Markdown."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.lib import workloads
 from bench.lib.measure import Python, measure
+from bench.lib.peers import in_turns
 from bench.lib.results import DEFAULT_FIGURES, FIGURES, Results, figures_of
 from bench.lib.tree import PYARENA_LIBRARY
 from pyarena import allocators, machine
@@ -102,14 +103,13 @@ def run_all(
     """Measure into results.  A failure is noted there and the rest goes on."""
     total = arguments.rounds * len(pythons) * len(chosen) * len(columns)
     done, start = 0, time.monotonic()
-    for number in range(arguments.rounds):
-        turn = number % len(columns)
+    for number, turn in in_turns(columns, arguments.rounds):
         for python in pythons:
             for workload in chosen:
                 row = workload.name if len(pythons) == 1 else f"{workload.name} {python.version}"
-                for column in columns[turn:] + columns[:turn]:
+                for column in turn:
                     done += 1
-                    head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number + 1} {row} {column.name}"
+                    head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number} {row} {column.name}"
                     try:
                         figures = measure(
                             workload,

@@ -8,18 +8,11 @@
  * malloc with its free, or one realloc.  Is linked with the C library only; the allocator is preloaded.
  */
 #define _GNU_SOURCE
-#include <errno.h>
+#include "common.h"
+
 #include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
 	BATCH = 4096,       /* blocks that a batch pattern holds at once */
@@ -29,7 +22,7 @@ enum {
 };
 
 static const size_t sizes[] = { 16, 32, 48, 64, 96, 128, 256, 512, 1024, 4096, 16384, 65536 };
-#define SIZE_COUNT (sizeof(sizes) / sizeof(sizes[0]))
+#define SIZE_COUNT COUNT_OF(sizes)
 
 /* A pattern works for about this many operations on blocks of size bytes; returns how many it made. */
 typedef uint64_t (*work_function)(size_t size, uint64_t operations);
@@ -40,43 +33,6 @@ struct pattern {
 	size_t largest; /* the largest size that makes sense */
 	const char *help;
 };
-
-static _Noreturn void fail(const char *what)
-{
-	fprintf(stderr, "micro: %s\n", what);
-	exit(1);
-}
-
-/* Keeps the compiler from removing or joining calls whose results it could follow. */
-static inline void *opaque(void *pointer)
-{
-	__asm__ volatile("" : "+r"(pointer) : : "memory");
-	return pointer;
-}
-
-static inline void *checked(void *pointer)
-{
-	if (pointer == NULL)
-		fail("out of memory");
-	return opaque(pointer);
-}
-
-/* A block whose first byte is written, as any user would. */
-static inline void *make(size_t size)
-{
-	char *block = checked(malloc(size));
-	*block = 1;
-	return block;
-}
-
-/* xorshift64*: the same blocks in every run. */
-static inline uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state >> 12;
-	*state ^= *state << 25;
-	*state ^= *state >> 27;
-	return *state * UINT64_C(2685821657736338717);
-}
 
 static uint64_t pair(size_t size, uint64_t operations)
 {
@@ -116,7 +72,7 @@ static uint64_t fifo(size_t size, uint64_t operations)
 static uint64_t random_order(size_t size, uint64_t operations)
 {
 	static void *blocks[BATCH];
-	uint64_t state = 88172645463325252;
+	uint64_t state = RANDOM_SEED;
 
 	for (int i = 0; i < BATCH; i++)
 		blocks[i] = make(size);
@@ -134,7 +90,7 @@ static uint64_t random_order(size_t size, uint64_t operations)
 static uint64_t mixed_sizes(size_t size, uint64_t operations)
 {
 	static void *blocks[BATCH];
-	uint64_t state = 88172645463325252;
+	uint64_t state = RANDOM_SEED;
 	unsigned int spread = (unsigned int)(64 - __builtin_clzll((unsigned long long)size / 16));
 
 	for (int i = 0; i < BATCH; i++)
@@ -225,12 +181,6 @@ static void *consume(void *argument)
 	return NULL;
 }
 
-static void start(pthread_t *thread, void *(*run)(void *), void *argument)
-{
-	if (pthread_create(thread, NULL, run, argument) != 0)
-		fail("a thread cannot be made");
-}
-
 static uint64_t handed_over(size_t size, uint64_t operations)
 {
 	static struct ring ring;
@@ -282,7 +232,7 @@ static uint64_t larson(size_t size, uint64_t operations)
 		for (int i = 0; i < LARSON_THREADS; i++) {
 			sets[i].size = size;
 			sets[i].operations = each;
-			sets[i].state = 88172645463325252 + (uint64_t)(generation * LARSON_THREADS + i);
+			sets[i].state = RANDOM_SEED + (uint64_t)(generation * LARSON_THREADS + i);
 			start(&threads[i], replace_blocks, &sets[i]);
 		}
 		for (int i = 0; i < LARSON_THREADS; i++)
@@ -310,26 +260,7 @@ static const struct pattern patterns[] = {
 	{ "handover", handed_over, 4096, "one thread allocates, another frees" },
 	{ "larson", larson, 4096, "four threads replace blocks at random, end, and pass them on" },
 };
-#define PATTERN_COUNT (sizeof(patterns) / sizeof(patterns[0]))
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static long resident_bytes(void)
-{
-	long size = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	if (file == NULL || fscanf(file, "%ld %ld", &size, &resident) != 2)
-		fail("/proc/self/statm cannot be read");
-	fclose(file);
-	return resident * sysconf(_SC_PAGESIZE);
-}
+#define PATTERN_COUNT COUNT_OF(patterns)
 
 static void measure(const struct pattern *pattern, size_t size, uint64_t operations, bool is_cold)
 {
@@ -354,18 +285,6 @@ static const struct pattern *find_pattern(const char *name)
 	}
 	fprintf(stderr, "micro: no pattern %s; micro --list shows them\n", name);
 	exit(2);
-}
-
-static uint64_t number(const char *text)
-{
-	char *end = NULL;
-	unsigned long long value = text == NULL ? 0 : strtoull(text, &end, 10);
-
-	if (value == 0 || *end != '\0') {
-		fprintf(stderr, "micro: %s is not a number above 0\n", text == NULL ? "nothing" : text);
-		exit(2);
-	}
-	return value;
 }
 
 int main(int argc, char **argv)

@@ -35,6 +35,14 @@ def unrest() -> str | None:
     return None
 
 
+def available_bytes() -> int:
+    """Memory that programs can take without any being swapped out; 0 if the kernel does not tell."""
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def _busy_seconds() -> float:
     """Processor seconds that were not idle, of all processors together, since the machine started."""
     ticks = [int(word) for word in _read("/proc/stat").partition("\n")[0].split()[1:9]]

@@ -11,37 +11,22 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+from benches import MEGABYTE, PYTHON, ROOT, measured, need, run
 
-from bench.lib import results, workloads  # noqa: E402
-from pyarena import allocators, sample, table  # noqa: E402
+from bench.lib import results, workloads
+from pyarena import allocators, sample, table
 
-PYTHON = "/usr/bin/python3"
-MEGABYTE = 2**20
 SCRIPTS = [workload for workload in workloads.known() if workload.script is not None]
-
-
-def run(*words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([PYTHON, "-B", *map(str, words)], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == status, f"{words} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-    return done
 
 
 def bench_run(*words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
     quick = ("--python", PYTHON, "--scale", 0.03, "--idle", 0.05)
     return run("bench/run", *words, *quick, status=status)
-
-
-def need(program: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
 
 
 def test_there_are_workloads() -> None:
@@ -90,8 +75,7 @@ def test_runner_measures_every_cell(tmp_path: Path) -> None:
     files = [tmp_path / f"result.{suffix}" for suffix in ("csv", "json", "md")]
     done = bench_run("pinned", "startup", "--rounds", 2, "--allocators", "stock,glibc", "--figures", "all",
                      "--csv", files[0], "--json", files[1], "--markdown", files[2])
-    with files[0].open(newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = measured(files[0])
     assert len(lines) == 8
     assert {(line["workload"], line["allocator"], line["round"]) for line in lines} == \
         {(workload, column, number) for workload in ("pinned", "startup")
@@ -230,8 +214,7 @@ def test_compare_measures_a_script_and_draws(tmp_path: Path) -> None:
     assert (out / "rss.png").read_bytes().startswith(b"\x89PNG")
     picture = (out / "rss.svg").read_text()
     assert "<svg" in picture and "glibc" in picture
-    with (out / "rss.csv").open(newline="") as file:
-        samples = [line for line in csv.DictReader(file) if line["allocator"] == "glibc"]
+    samples = [line for line in measured(out / "rss.csv") if line["allocator"] == "glibc"]
     assert len(samples) > 20
     assert max(int(line["resident_bytes"]) for line in samples) > 35 * MEGABYTE
 
@@ -243,8 +226,7 @@ def test_compare_watches_a_workload_with_its_survivors(tmp_path: Path) -> None:
     settled = {line.split()[0]: float(line.split()[-1]) for line in done.stdout.splitlines()
                if line.startswith(("stock ", "glibc "))}
     assert settled["stock"] > 80
-    with (out / "rss.csv").open(newline="") as file:
-        last = {line["allocator"]: int(line["resident_bytes"]) / MEGABYTE for line in csv.DictReader(file)}
+    last = {line["allocator"]: int(line["resident_bytes"]) / MEGABYTE for line in measured(out / "rss.csv")}
     for column in ("stock", "glibc"):
         assert abs(last[column] - settled[column]) < 8, (last, settled)
 
@@ -296,8 +278,7 @@ def test_micro_benchmarks_run(tmp_path: Path) -> None:
     result = tmp_path / "micro.csv"
     done = run("bench/micro/run", "--rounds", 1, "--operations", 2000, "--size", 64, "--allocators", "glibc",
                "--csv", result)
-    with result.open(newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = measured(result)
     assert len(lines) >= 10
     assert all(float(line["nanoseconds"]) > 0 for line in lines)
     assert "pair 64" in done.stdout
