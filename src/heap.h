@@ -19,7 +19,7 @@
  *   H1  current[c] is never NULL: pa_no_pool when there is none, whose list is empty.
  *   H2  A pool of the heap is in exactly the place that its state names: current, partial[bucket],
  *       carvable, or in no list (full, run).  But of a heap that is parted, partial pools may be in lists
- *       that begin nowhere.
+ *       that begin nowhere, and those that were current are in parting until H6 is met.
  *   H3  A current pool that is empty has its class's bit in empty_current, or has been empty before and
  *       has no watermark; so pa_heap_steal_empty finds what became empty since it looked last.
  *   H4  An arena of the heap is in arenas[n], n its free slots; bit n of arena_mask tells that the list
@@ -79,11 +79,12 @@ struct pa_heap {
 	uint64_t arena_mask;                          /* [owner] */
 	struct pa_arena *queue_first, *queue_last;    /* [owner] to be swept, the oldest first */
 	int64_t dirty_units;                          /* [owner] of its arenas, dead ones included */
-	uint64_t helped_tick;   /* [owner] of the reserve, when it last purged for others */
-	uint64_t expected_tick; /* [owner] when dead units were last counted for an idle process */
-	int64_t dirty_change;   /* [owner] not yet told to the reserve */
-	int32_t arenas_more;    /* [owner] than when it was parted */
-	bool is_parted;         /* [owner] H2 */
+	uint64_t helped_tick;    /* [owner] of the reserve, when it last purged for others */
+	uint64_t expected_tick;  /* [owner] when dead units were last counted for an idle process */
+	int64_t dirty_change;    /* [owner] not yet told to the reserve */
+	int32_t arenas_more;     /* [owner] than when it was parted */
+	bool is_parted;          /* [owner] H2 */
+	struct pa_pool *parting; /* [owner] H6 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
 	struct pa_large_seen large_seen; /* [owner] what it resized last */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
@@ -128,6 +129,7 @@ void pa_heap_unlock_lost(void);
  * copies them anyway, is used again as ever.
  */
 void pa_heap_part(struct pa_heap *heap);
+PA_COLD void pa_heap_end_parting(struct pa_heap *heap); /* see pa_heap_enter */
 
 /* First of all heaps; the caller holds PA_LOCK_LIFE. */
 struct pa_heap *pa_heap_first_locked(void);
@@ -214,7 +216,7 @@ PA_INLINE void pa_heap_unlock(struct pa_heap *heap)
 	pa_store_release(&heap->lock, PA_HEAP_UNLOCKED);
 }
 
-PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
+PA_INLINE bool pa_heap_hold(struct pa_heap *heap)
 {
 	bool was_busy = pa_load_relaxed(&heap->is_busy);
 
@@ -223,6 +225,20 @@ PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
 	atomic_signal_fence(memory_order_seq_cst);
 	if (!was_busy && PA_UNLIKELY(!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OWNER)))
 		pa_heap_lock_slow(heap);
+	return was_busy;
+}
+
+/*
+ *   H6  The counts of pools in parting are left alone until the owner's next slow path.  For where a signal
+ *       handler forks, the thread may be about to count a block of one of them when it goes on in the
+ *       child, and not every machine counts in one instruction.
+ */
+PA_INLINE bool pa_heap_enter(struct pa_heap *heap)
+{
+	bool was_busy = pa_heap_hold(heap);
+
+	if (PA_UNLIKELY(heap->parting) && !was_busy)
+		pa_heap_end_parting(heap);
 	return was_busy;
 }
 

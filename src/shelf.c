@@ -145,9 +145,27 @@ static void cut_off(struct pa_heap *heap, struct pa_pool *pool)
 	pa_pool_set_watermark(pool, next_watermark(pool, pool->bucket));
 }
 
+void pa_heap_end_parting(struct pa_heap *heap)
+{
+	struct pa_pool *pool, *next;
+
+	for (pool = heap->parting; pool; pool = next) {
+		next = pool->next;
+		if (!pool->list) {
+			pa_heap_place_pool(heap, pool);
+		} else if (pa_pool_used(pool) > 0 || pa_pool_is_at_watermark(pool)) {
+			cut_off(heap, pool);
+		} else { /* it had no watermark, so nobody is about to settle it */
+			pool->state = PA_POOL_FULL; /* in no list */
+			pa_heap_free_pool(heap, pool);
+		}
+	}
+	heap->parting = NULL;
+}
+
 void pa_heap_part(struct pa_heap *heap)
 {
-	bool was_busy = pa_heap_enter(heap);
+	bool was_busy = pa_heap_hold(heap);
 
 	for (unsigned i = 0; i < PA_CLASSES; i++) {
 		struct pa_heap_class *class = &heap->classes[i];
@@ -159,7 +177,8 @@ void pa_heap_part(struct pa_heap *heap)
 		}
 		if (pool->list && pa_pool_used(pool) > 0) {
 			heap->current[i] = &pa_no_pool;
-			cut_off(heap, pool);
+			pool->next = heap->parting;
+			heap->parting = pool;
 		}
 	}
 	heap->is_parted = true;
@@ -201,7 +220,10 @@ void pa_shelf_check(struct pa_heap *heap, struct pa_pool *pool)
 		is_in_list |= heap->is_parted && pool->state == PA_POOL_PARTIAL;
 		PA_ASSERT(is_in_list, "H2: a pool is in the list that its state names");
 	} else if (pool->state == PA_POOL_CURRENT) {
-		PA_ASSERT(heap->current[pool->class_index] == pool, "H2: the current pool is current");
+		is_in_list = heap->current[pool->class_index] == pool;
+		for (struct pa_pool *p = heap->parting; p; p = p->next)
+			is_in_list |= p == pool;
+		PA_ASSERT(is_in_list, "H2: the current pool is current");
 	}
 	PA_ASSERT(pool->state != PA_POOL_PARTIAL || pool->list, "a partial pool has listed blocks");
 	PA_ASSERT(pool->state != PA_POOL_FULL || pool->dead_units == 0,

@@ -912,6 +912,73 @@ static void test_child_leaves_shared_pages_alone(void **state)
 	assert_int_equal(capture_child(fork_without_memory, &capture), 0);
 }
 
+/*
+ * A signal handler forks between the load and the store of a count, as machines have it that do not count
+ * in one instruction; then the child goes on there.
+ */
+static void fork_while_counting(int change)
+{
+	enum { COUNT = 20 }; /* fewer than a unit has */
+	static void *blocks[COUNT];
+	int status;
+
+	struct pa_heap *own = pa_heap_acquire(PA_HEAP_THREAD);
+	for (unsigned i = 0; i < COUNT; i++)
+		blocks[i] = pa_allocate(own, PARTED_BYTES);
+	struct pa_pool *pool = pool_of(blocks[0]);
+	pid_t child = fork();
+	if (child == 0) {
+		struct pa_block *block = change > 0 ? pool->list : blocks[0];
+		if (change < 0) {
+			blocks[0] = NULL;
+			block->next = pool->list;
+			block->key = pa_pool_key(pool);
+			pool->list = block;
+		}
+		int slack = pool->slack;
+		pa_heap_after_fork_child(own);
+		pool->slack = (int16_t)(slack + change);
+		if (change > 0) {
+			pool->list = block->next;
+			block->key = 0;
+		}
+		pa_heap_check(own); /* that used counts what is live, too */
+		void *p = pa_allocate(own, PARTED_BYTES);
+		if (!p || pool_of(p) == pool)
+			_exit(1);
+		pa_heap_check(own);
+		for (unsigned i = 0; i < COUNT; i++)
+			if (blocks[i])
+				release(own, blocks[i]);
+		pa_heap_check(own);
+		if (change > 0)
+			release(own, block);
+		_exit(pa_load_relaxed(&pool->owner) == 0 ? 0 : 2);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		_exit(10);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 11);
+}
+
+static void fork_while_allocating(void)
+{
+	fork_while_counting(1);
+}
+
+static void fork_while_freeing(void)
+{
+	fork_while_counting(-1);
+}
+
+static void test_child_goes_on_within_a_count(void **state)
+{
+	struct capture capture;
+	(void)state;
+
+	assert_int_equal(capture_child(fork_while_allocating, &capture), 0);
+	assert_int_equal(capture_child(fork_while_freeing, &capture), 0);
+}
+
 static void free_twice(void)
 {
 	void *keeps_the_pool = pa_allocate(heap, 48), *p = pa_allocate(heap, 48);
@@ -1360,6 +1427,7 @@ int main(void)
 		point(test_lost_owners_after_a_fork),
 		point(test_missed_watermarks_after_a_fork),
 		point(test_child_leaves_shared_pages_alone),
+		point(test_child_goes_on_within_a_count),
 		point(test_misuse_is_found),
 		point(test_purged_by_another),
 		point(test_purge_to_a_goal),
