@@ -107,11 +107,16 @@ static void tell_start(void)
 	};
 	struct pa_text process_id;
 	char version[16] = "";
+	const char *replaced = process.serves_python ? pa_python_replaced() : NULL;
 
 	pa_text_clear(&process_id);
 	pa_text_signed(&process_id, pa_os_process_id());
 	if (process.mode != PA_MODE_SERVE)
 		pa_message_line(PA_VERSION, " stands aside: ", reasons[process.mode], " (pid ",
+				process_id.bytes, ")");
+	else if (replaced)
+		pa_message_line(PA_VERSION, " serves malloc, but not CPython ",
+				pa_python_version(version, sizeof version), ": ", replaced, " (pid ",
 				process_id.bytes, ")");
 	else if (process.serves_python)
 		pa_message_line(PA_VERSION, " serves malloc and CPython ",

@@ -38,6 +38,9 @@ const char *pa_python_version(char *buffer, size_t bytes);
 /* Serve CPython's MEM and OBJ domains; false if this CPython is to be left alone. */
 bool pa_python_install(void);
 
+/* Why CPython is going to replace the allocator that it finds installed; NULL if it is not. */
+const char *pa_python_replaced(void);
+
 /* Give back the free memory of the caller's interpreter, if it holds the GIL; returns bytes. */
 size_t pa_python_trim(void);
 

@@ -21,6 +21,7 @@
 #include "os.h"
 #include "state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* CPython's interface, as far as it is stable from 3.7 on; all looked up by the dynamic linker. */
@@ -361,6 +362,63 @@ bool pa_python_install(void)
 	if (!python.has_own_gils)
 		pa_idle_set_hook(purge_unused);
 	return true;
+}
+
+static const char *next_argument(const char *argument)
+{
+	return argument + strlen(argument) + 1;
+}
+
+static bool is_interpreter(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+
+	return strncmp(slash ? slash + 1 : program, "python", strlen("python")) == 0;
+}
+
+/* Up to the script, -c or -m, as CPython reads it: letters, of which W and X take what follows. */
+static void read_arguments(const char *argument, bool *ignores_environment, bool *is_dev)
+{
+	for (; argument[0] == '-' && argument[1]; argument = next_argument(argument)) {
+		if (argument[1] == '-') {
+			if (!argument[2])
+				return;
+			argument = next_argument(argument); /* the only one that goes on takes a word */
+			continue;
+		}
+		for (const char *c = argument + 1; *c; c++) {
+			if (*c == 'c' || *c == 'm')
+				return;
+			*ignores_environment |= *c == 'E' || *c == 'I';
+			if (*c != 'W' && *c != 'X')
+				continue;
+			const char *value = c[1] ? c + 1 : (argument = next_argument(argument));
+			*is_dev |= *c == 'X' && strcmp(value, "dev") == 0;
+			break;
+		}
+	}
+}
+
+static bool is_set(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && value[0];
+}
+
+const char *pa_python_replaced(void)
+{
+	char line[4096 + 3] = ""; /* and ends of the last argument, of one that it lacks, and of all */
+	bool ignores_environment = false, is_dev = false;
+
+	pa_os_read_file("/proc/self/cmdline", line, sizeof line - 3);
+	if (is_interpreter(line))
+		read_arguments(next_argument(line), &ignores_environment, &is_dev);
+	if (!ignores_environment && is_set("PYTHONMALLOC"))
+		return "PYTHONMALLOC is set";
+	if (!ignores_environment && is_set("PYTHONDEVMODE"))
+		return "PYTHONDEVMODE is set";
+	return is_dev ? "-X dev is given" : NULL;
 }
 
 size_t pa_python_trim(void)

@@ -119,6 +119,49 @@ def test_proof_line(python: Python, arguments: list[str]) -> None:
     assert re.fullmatch(rf"pyarena: {VERSION} serves {serves} \(pid [0-9]+\)\n", result.err), result
 
 
+# How CPython is asked for another allocator, or seems to be: arguments, environment, what the line tells.
+REPLACED = {
+    "PYTHONMALLOC": ([], {"PYTHONMALLOC": "malloc"}, "PYTHONMALLOC is set"),
+    "PYTHONDEVMODE": ([], {"PYTHONDEVMODE": "1"}, "PYTHONDEVMODE is set"),
+    "dev": (["-X", "dev"], {}, "-X dev is given"),
+    "dev-after-others": (["-Bs", "-W", "ignore", "-SXdev"], {}, "-X dev is given"),
+    "dev-after-long": (["--check-hash-based-pycs", "default", "-Xdev"], {}, "-X dev is given"),
+    "dev-without-environment": (["-EX", "dev"], {"PYTHONMALLOC": "malloc"}, "-X dev is given"),
+    "empty": ([], {"PYTHONMALLOC": ""}, None),
+    "no-environment": (["-BE"], {"PYTHONMALLOC": "malloc"}, None),
+    "isolated": (["-I"], {"PYTHONDEVMODE": "1"}, None),
+    "another-X": (["-X", "utf8"], {}, None),
+    "script-of-its-own": ([], {}, None),
+}
+
+
+@pytest.mark.parametrize("way", REPLACED)
+@programs.each(programs.served_pythons())
+def test_proof_line_where_cpython_replaces_the_allocator(python: Python, way: str, tmp_path: Path) -> None:
+    """What the line tells is what is so: CPython's objects are in the interpreter's heap, or are not."""
+    arguments, variables, reason = REPLACED[way]
+    code = """
+import ctypes, sys
+class Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in
+                ("id", "is_interpreter", "is_abandoned", "arenas", "live_bytes", "dirty_bytes")]
+heaps = (Heap * 100)()
+library = ctypes.CDLL(None)
+library.pyarena_heap_stats.restype = ctypes.c_size_t
+count = library.pyarena_heap_stats(heaps, ctypes.c_size_t(100))
+print(sum(heap.live_bytes for heap in heaps[:count] if heap.is_interpreter) > 200000)
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    what = ["--", script] if way == "script-of-its-own" else ["-c", code]
+    result = programs.run([python.path, *arguments, *what, "-X", "dev"],
+                          variables={**variables, "PYARENA_VERBOSE": "1"})
+    version = re.escape(python.version)
+    serves = rf"malloc, but not CPython {version}: {reason}" if reason else f"malloc and CPython {version}"
+    assert result.status == 0 and result.out == f"{reason is None}\n", result
+    assert re.match(rf"pyarena: {VERSION} serves {serves} \(pid [0-9]+\)\n", result.err), result
+
+
 @programs.each(programs.served_pythons())
 def test_proof_line_without_hook(python: Python) -> None:
     result = programs.run([python.path, "-c", "pass"],
