@@ -45,6 +45,10 @@ static inline const char *capture_end(struct capture *capture)
 	if (n < 0 || dup2(capture->standard_error, STDERR_FILENO) < 0)
 		capture_fail("pread");
 	capture->text[n] = '\0';
+	char *emulator =
+		strstr(capture->text, "qemu: uncaught target signal"); /* of a line of its own */
+	if (emulator)
+		*emulator = '\0';
 	close(capture->file);
 	close(capture->standard_error);
 	return capture->text;

@@ -17,6 +17,7 @@
 #include "capture.h"
 #include "dice.h"
 #include "lock.h"
+#include "machine.h"
 #include "malloc.h"
 #include "manager.h"
 #include "placement.h"
@@ -423,6 +424,7 @@ static void test_sweep_depths(void **state)
 	enum { COUNT = 1024 };
 	static char *small[COUNT];
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	char *run = pa_heap_allocate_run(heap, 50000), *stays = pa_heap_allocate_run(heap, 50000);
 	memset(run, 1, 50000);
@@ -482,6 +484,7 @@ static void test_sweep_of_expected_dead_units(void **state)
 	static char *small[COUNT];
 	unsigned resident = 0;
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	for (unsigned i = 0; i < COUNT; i++) {
 		small[i] = pa_allocate(heap, 64);
@@ -509,6 +512,7 @@ static void test_reserve_is_kept_to(void **state)
 {
 	struct dice dice = { 26 };
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	keep(2 * PA_MIB);
 	for (unsigned i = 0; i < SHADOWS; i++)
@@ -529,6 +533,7 @@ static void test_trim_gives_everything_back(void **state)
 {
 	unsigned dirty;
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	for (unsigned i = 0; i < SHADOWS; i++)
 		shadow_allocate(&shadows[i], 100 + i % 400, (unsigned char)i);
@@ -1155,6 +1160,7 @@ static void test_purge_to_a_goal(void **state)
 	char *keeps[RUNS];
 	unsigned dirty;
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	make_dirty(keeps);
 	int64_t before = dirty_now();
@@ -1297,6 +1303,7 @@ static void test_busy_heaps_are_passed_by(void **state)
 {
 	char *keeps[RUNS];
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	make_dirty(keeps);
 	int64_t before = dirty_now();
@@ -1395,6 +1402,7 @@ static void test_a_purge_lost_in_a_fork(void **state)
 {
 	struct capture capture;
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	assert_int_equal(capture_child(fork_beside_the_owner, &capture), 0);
 	assert_int_equal(capture_child(fork_as_the_waiting_owner, &capture), 0);

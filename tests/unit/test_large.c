@@ -14,6 +14,7 @@
 
 #include "capture.h"
 #include "dice.h"
+#include "machine.h"
 
 #define OBJECTS 3000u
 #define PAGE 4096u
@@ -81,6 +82,7 @@ static void test_one_object(void **state)
 {
 	bool is_zero = false;
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	char *p = pa_large_allocate(300001, 1, &is_zero);
 	assert_non_null(p);
@@ -107,6 +109,7 @@ static void test_alignment(void **state)
 	char *p[20];
 	unsigned n = 0;
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	for (size_t align = 1; align <= 8 * PA_MIB; align *= 2) {
 		bool is_zero;
@@ -160,6 +163,7 @@ static void test_many_objects(void **state)
 	static char *p[OBJECTS];
 	struct dice dice = { 8 };
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	for (unsigned i = 0; i < OBJECTS; i++) {
 		p[i] = allocate(PAGE * (1 + i % 7));
@@ -359,9 +363,10 @@ static void test_resize(void **state)
 {
 	struct dice dice = { 10 };
 	size_t had = 3 * PA_MIB;
-	char *p = allocate(had), *neighbour = allocate(PA_MIB);
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
+	char *p = allocate(had), *neighbour = allocate(PA_MIB);
 	memset(neighbour, 7, PA_MIB);
 	for (size_t i = 0; i < had; i += 64)
 		p[i] = (char)(i >> 12);
@@ -431,6 +436,7 @@ static void test_recover_from_a_doubled_entry(void **state)
 	enum { COUNT = 2000 };
 	static char *p[COUNT];
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	for (unsigned i = 0; i < COUNT; i++)
 		p[i] = allocate((i % 9 + 1) * PAGE);
@@ -549,7 +555,8 @@ static void *churn_with_contents(void *argument)
 
 	for (unsigned n = 0; n < 3000; n++) {
 		unsigned i = dice_below(&dice, 16);
-		if (p[i] && (pa_large_bytes(p[i]) != bytes[i] || p[i][0] != (char)i ||
+		size_t whole = pa_round_up(bytes[i], pa_os_page_bytes());
+		if (p[i] && (pa_large_bytes(p[i]) != whole || p[i][0] != (char)i ||
 			     p[i][bytes[i] - 1] != (char)i || !pa_large_free(p[i])))
 			return (void *)1;
 		bytes[i] = PAGE * (1 + dice_below(&dice, 100));

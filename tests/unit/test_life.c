@@ -15,6 +15,7 @@
 #include "large.h"
 #include "life.h"
 #include "lock.h"
+#include "machine.h"
 #include "malloc.h"
 #include "reserve.h"
 
@@ -289,6 +290,7 @@ static void test_children(void **state)
 {
 	struct capture capture;
 	(void)state;
+	need_a_kernel();
 
 	assert_int_equal(capture_child(fork_while_locks_are_held, &capture), 0);
 	assert_int_equal(capture_child(fork_without_handlers, &capture), 0);

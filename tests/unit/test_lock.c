@@ -14,6 +14,7 @@
 #include "atomic.h"
 #include "capture.h"
 #include "lock.h"
+#include "machine.h"
 
 #define THREADS 4
 #define ROUNDS 50000
@@ -287,6 +288,7 @@ static void test_locks_after_a_fork(void **state)
 {
 	struct capture capture;
 	(void)state;
+	need_a_kernel();
 
 	assert_int_equal(capture_child(fork_with_locks_of_both, &capture), 0);
 	assert_int_equal(capture_child(fork_without_locks, &capture), 0);

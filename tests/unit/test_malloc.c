@@ -15,6 +15,7 @@
 #include "dice.h"
 #include "large.h"
 #include "lock.h"
+#include "machine.h"
 #include "malloc.h"
 
 static const size_t sizes[] = {
@@ -64,6 +65,7 @@ static bool is_filled(const unsigned char *p, size_t bytes, unsigned seed)
 static void test_usable_bytes(void **state)
 {
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	for (unsigned i = 0; i < SIZES; i++) {
 		unsigned char *p = pa_allocate(heap, sizes[i]);
@@ -211,6 +213,7 @@ static void test_runs_are_resized_in_place(void **state)
 static void test_large_objects_are_resized_without_copying(void **state)
 {
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	unsigned char *p = pa_allocate(heap, 3000000);
 	fill(p, 3000000, 6);
@@ -324,6 +327,7 @@ static void test_shrinking_never_fails(void **state)
 {
 	struct capture capture;
 	(void)state;
+	need_a_kernel();
 
 	assert_int_equal(capture_child(shrink_without_memory, &capture), 0);
 	assert_string_equal(capture.text, "");

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "capture.h"
+#include "machine.h"
 #include "malloc.h"
 #include "os.h"
 #include "request.h"
@@ -68,6 +69,7 @@ static void allocate_slowly(void)
 static void test_the_owner_trims_on_its_slow_path(void **state)
 {
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 	uint64_t request = request_for(pa_os_process_id(), 1);
 
 	make_holes();
@@ -139,6 +141,7 @@ static void test_a_child_passes_it_by(void **state)
 	struct capture capture;
 	int status = 0;
 	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	make_holes();
 	ask(request_for(pa_os_process_id(), 20));

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "dice.h"
+#include "machine.h"
 #include "malloc.h"
 #include "manager.h"
 #include "reserve.h"
@@ -117,6 +118,7 @@ static void test_small_blocks(void **state)
 static void test_runs_and_large_objects(void **state)
 {
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	take(&before);
 	void *run = pa_malloc(50000), *large = pa_malloc(1000000);
@@ -167,6 +169,7 @@ static void test_arenas_come_and_go(void **state)
 static void test_purged_pages(void **state)
 {
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	for (unsigned i = 0; i < BLOCKS; i++)
 		blocks[i] = memset(pa_malloc(500), 1, 500);
