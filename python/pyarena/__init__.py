@@ -105,7 +105,8 @@ def trim(full: bool = True) -> int:
     In reach are the interpreter's heap, the calling thread's, those of threads that have ended, and
     the caches.  With full, Python collects its garbage before, which also empties the lists of free
     floats, tuples, frames and the like that CPython keeps: more is free then, at the price of a
-    collection.  The memory is taken again, page by page, when it is needed again.
+    collection.  The memory is taken again, page by page, when it is needed again.  CPython keeps the
+    table of interned strings as large as it ever was, and modules their caches, such as re's.
     """
     if full:
         gc.collect()

@@ -145,6 +145,18 @@ def test_measured_programs_start_without_foreign_settings() -> None:
         {"PATH": "/bin", "PYTHONPATH": "here", "MALLOC_ARENA_MAX": "1", "PYARENA_KEEP_FREE": "0"}
 
 
+def test_kept_tells_what_cpython_holds_and_what_a_trim_has_it_let_go() -> None:
+    library = os.environ["PYARENA_LIB"]
+    out = run("bench/kept", "--library", library, "--python", PYTHON, "--kind", "tuples of 1 to 19",
+              "--kind", "interned strings").stdout
+    rows = {row[0]: [int(number.replace(",", "")) for number in row[1:]]
+            for row in re.findall(r"^\| (.+?) \| ([-,0-9]+) \| ([-,0-9]+) \| ([-,0-9]+) \|$", out, re.MULTILINE)}
+    tuples, strings = rows["tuples of 1 to 19"], rows["interned strings"]
+    assert tuples[0] > 2000 and max(map(abs, tuples[1:])) < 100, out
+    assert min(strings) > 2000, out
+    assert "is not there" in run("bench/kept", "--library", "/nowhere.so", status=2).stderr
+
+
 def test_ratios_are_of_medians_and_means_are_geometric() -> None:
     made = results.Results(["stock", "other"], {})
     for stock, other in ((1.0, 4.0), (2.0, 2.0), (9.0, 1.0)):
