@@ -41,7 +41,7 @@ static struct {
 	_Atomic(bool) no_populate;
 	_Atomic(bool) no_batch_purge;
 	_Atomic(uintptr_t) next_hint; /* where the next aligned mapping probably fits */
-	_Atomic(int) huge_pages;      /* 0: not read yet, 1: always, 2: otherwise */
+	_Atomic(bool) no_huge_pages;  /* the kernel has none at all */
 } os;
 
 size_t pa_os_page_bytes(void)
@@ -184,17 +184,11 @@ void pa_os_populate(void *start, size_t bytes)
 void pa_os_no_huge_pages(void *start, size_t bytes)
 {
 	int saved = errno;
-	int state = pa_load_relaxed(&os.huge_pages);
 
-	if (state == 0) {
-		char text[64];
-		size_t n = pa_os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text,
-					   sizeof text);
-		state = n >= 8 && memcmp(text, "[always]", 8) == 0 ? 1 : 2;
-		pa_store_relaxed(&os.huge_pages, state);
-	}
-	if (state == 1)
-		madvise(start, bytes, MADV_NOHUGEPAGE);
+	if (pa_load_relaxed(&os.no_huge_pages))
+		return;
+	if (madvise(start, bytes, MADV_NOHUGEPAGE) != 0 && errno == EINVAL)
+		pa_store_relaxed(&os.no_huge_pages, true);
 	errno = saved;
 }
 

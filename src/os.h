@@ -41,7 +41,7 @@ size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls);
 /* Make a run resident at once; a refusal is no error (the pages come one by one, then). */
 void pa_os_populate(void *start, size_t bytes);
 
-/* Keep transparent huge pages out of a mapping, where the system is set to use them always. */
+/* Keep transparent huge pages out of a mapping, whatever the system is or will be set to. */
 void pa_os_no_huge_pages(void *start, size_t bytes);
 
 /* Ask for a page that reads as zero in a forked child.  False where the kernel cannot. */

@@ -8,6 +8,10 @@
 
 #include <pthread.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#define HUGE_PAGE (2 * MIB)
 #define SLACK (2 * MIB) /* records, a stack that grew, the C library's own pages */
 
 struct peak {
@@ -313,6 +317,35 @@ static void cycles_do_not_grow(void)
 	check_resident("after", 0, 1, 4 * MIB);
 }
 
+/* What khugepaged does under the setting "always", asked for by the process itself, and at once. */
+static bool collapse_around(const void *p)
+{
+	return madvise((void *)((uintptr_t)p & ~(HUGE_PAGE - 1)), HUGE_PAGE, MADV_COLLAPSE) == 0;
+}
+
+static void huge_pages_fill_no_holes(void)
+{
+	static const struct peak peak = { .count = 100000, .size = 1000, .survivor = 1000 };
+	char *own =
+		mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(own != MAP_FAILED);
+	memset(own, 1, 2 * HUGE_PAGE);
+	if (!collapse_around(own + HUGE_PAGE))
+		tap_skip("this kernel does not make huge pages when asked to (MADV_COLLAPSE)");
+	prepare(peak.count);
+	rise(&peak);
+	fall(&peak);
+	CALL(malloc_trim)(0);
+	size_t needed = survivors_bytes(&peak);
+	check_resident("before", needed, 3, SLACK);
+	for (size_t i = 0; i < peak.count; i++)
+		if (survives(&peak, i))
+			collapse_around(blocks[i]);
+	check_resident("after", needed, 3, SLACK);
+	check_survivors(&peak);
+}
+
 static const struct tap_point points[] = {
 	{ "every_1024th_kibibyte_survives", every_1024th_kibibyte_survives },
 	{ "few_of_many_small_survive", few_of_many_small_survive },
@@ -327,6 +360,7 @@ static const struct tap_point points[] = {
 	{ "ended_threads_keep_little", ended_threads_keep_little },
 	{ "idle_child_gives_back", idle_child_gives_back },
 	{ "cycles_do_not_grow", cycles_do_not_grow },
+	{ "huge_pages_fill_no_holes", huge_pages_fill_no_holes },
 	{ NULL, NULL },
 };
 

@@ -39,10 +39,9 @@ enum call {
 	BATCH_PURGE,
 	POPULATE,
 	WIPE_ON_FORK,
+	NO_HUGE_PAGES,
 	OTHER, /* is made when threads contend, or depends on the machine */
 	CLOCK,
-	OPEN,
-	READ,
 	AUXV,
 	THREAD,
 	KEY,
@@ -204,6 +203,7 @@ int __wrap_madvise(void *start, size_t bytes, int advice)
 {
 	enum call call = advice == MADV_POPULATE_WRITE ? POPULATE
 			 : advice == MADV_WIPEONFORK   ? WIPE_ON_FORK
+			 : advice == MADV_NOHUGEPAGE   ? NO_HUGE_PAGES
 			 : advice == MADV_DONTNEED     ? PURGE
 						       : OTHER;
 
@@ -219,10 +219,7 @@ long __wrap_syscall(long number, ...)
 	for (size_t i = 0; i < COUNT_OF(arguments); i++)
 		arguments[i] = va_arg(list, long);
 	va_end(list);
-	enum call call = number == SYS_process_madvise ? BATCH_PURGE
-			 : number == SYS_openat        ? OPEN
-			 : number == SYS_read          ? READ
-						       : OTHER;
+	enum call call = number == SYS_process_madvise ? BATCH_PURGE : OTHER;
 	if (is_refused(call))
 		return -1;
 	return __real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
@@ -584,8 +581,8 @@ POINT(populate_EINVAL, POPULATE, EINVAL)
 POINT(populate_ENOMEM, POPULATE, ENOMEM)
 POINT(wipe_on_fork_EINVAL, WIPE_ON_FORK, EINVAL)
 POINT(clock_EINVAL, CLOCK, EINVAL)
-POINT(open_EACCES, OPEN, EACCES)
-POINT(read_EIO, READ, EIO)
+POINT(no_huge_pages_EINVAL, NO_HUGE_PAGES, EINVAL)
+POINT(no_huge_pages_ENOMEM, NO_HUGE_PAGES, ENOMEM)
 POINT(auxv_nothing, AUXV, ENOENT)
 POINT(thread_EAGAIN, THREAD, EAGAIN)
 POINT(key_EAGAIN, KEY, EAGAIN)
@@ -602,8 +599,8 @@ static const struct tap_point points[] = {
 	{ "populate_ENOMEM", populate_ENOMEM },
 	{ "wipe_on_fork_EINVAL", wipe_on_fork_EINVAL },
 	{ "clock_EINVAL", clock_EINVAL },
-	{ "open_EACCES", open_EACCES },
-	{ "read_EIO", read_EIO },
+	{ "no_huge_pages_EINVAL", no_huge_pages_EINVAL },
+	{ "no_huge_pages_ENOMEM", no_huge_pages_ENOMEM },
 	{ "auxv_nothing", auxv_nothing },
 	{ "thread_EAGAIN", thread_EAGAIN },
 	{ "key_EAGAIN", key_EAGAIN },

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * machine.c: limits and counts that are not the process's own: of a group of processes (cgroup), and of the
- * whole machine (vm.overcommit_memory), which root may set and which are set back afterwards.
+ * whole machine (vm.overcommit_memory, transparent huge pages), which root may set and which are set back
+ * afterwards.
  */
 #include "../lib/blocks.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define GROUP_BYTES (96 * MIB)
@@ -13,6 +15,8 @@
 
 static struct tap_option options[] = {
 	{ "overcommit", 0, "1: set vm.overcommit_memory of the whole machine for a moment" },
+	{ "huge-pages", 0,
+	  "so many seconds: set transparent huge pages to \"always\", and khugepaged to haste" },
 	{ NULL, 0, NULL },
 };
 
@@ -195,11 +199,114 @@ static void no_overcommit(void)
 	EXPECT(succeeded);
 }
 
+/* --- transparent huge pages --- */
+
+static struct setting {
+	const char *path, *wanted;
+	char before[64];
+	bool is_set;
+} settings[] = {
+	{ .path = "/sys/kernel/mm/transparent_hugepage/enabled", .wanted = "always" },
+	{ .path = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
+	  .wanted = "10" },
+	{ .path = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan", .wanted = "65536" },
+};
+
+/* What is chosen of several words stands in brackets. */
+static bool set(struct setting *setting)
+{
+	char text[64];
+
+	if (!read_text(setting->path, text, sizeof(text)))
+		return false;
+	char *chosen = strchr(text, '[');
+	snprintf(setting->before, sizeof(setting->before), "%s", chosen == NULL ? text : chosen + 1);
+	setting->before[strcspn(setting->before, "]\n")] = '\0';
+	setting->is_set = write_text(setting->path, setting->wanted);
+	return setting->is_set;
+}
+
+static void set_back(void)
+{
+	for (size_t i = 0; i < COUNT_OF(settings); i++)
+		if (settings[i].is_set)
+			EXPECT(write_text(settings[i].path, settings[i].before), "%s was %s",
+			       settings[i].path, settings[i].before);
+}
+
+/* Of every four pages one is left. */
+static char *mapping_with_holes(size_t bytes)
+{
+	char *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t page = page_bytes();
+
+	REQUIRE(start != MAP_FAILED);
+	memset(start, 1, bytes);
+	for (size_t at = 0; at < bytes; at += 4 * page)
+		REQUIRE(madvise(start + at, 3 * page, MADV_DONTNEED) == 0);
+	return start;
+}
+
+/* Memory of the engine with holes, beside a mapping with holes, which khugepaged is seen to fill. */
+static void watch_holes(size_t seconds)
+{
+	enum { BLOCKS = 64000, EACH = 1000 };
+	void **blocks = (void **)table_of(BLOCKS, sizeof(*blocks));
+	size_t page = page_bytes();
+
+	for (size_t i = 0; i < BLOCKS; i++) {
+		blocks[i] = CALL(malloc)(EACH);
+		REQUIRE(blocks[i] != NULL);
+		memset(blocks[i], 1, EACH);
+	}
+	for (size_t i = 0; i < BLOCKS; i++)
+		if (i % 64 != 0)
+			CALL(free)(blocks[i]);
+	CALL(malloc_trim)(0);
+	size_t before = resident_now();
+	char *own = mapping_with_holes(32 * MIB);
+	size_t filled = 0;
+	for (size_t second = 0; second < seconds; second++)
+		sleep_ms(1000);
+	for (size_t at = 0; at < 32 * MIB; at += page) {
+		unsigned char is_resident = 0;
+		REQUIRE(mincore(own + at, page, &is_resident) == 0);
+		filled += is_resident & 1;
+	}
+	munmap(own, 32 * MIB);
+	size_t after = resident_now();
+	tap_note(
+		"figure: holes under huge pages: %zu KiB, after %zu s %zu KiB; of %zu pages of an unprotected "
+		"mapping %zu were left, then %zu",
+		before / KIB, seconds, after / KIB, 32 * MIB / page, 32 * MIB / page / 4, filled);
+	EXPECT(after < before + 2 * MIB, "resident %zu KiB, then %zu KiB", before / KIB, after / KIB);
+	EXPECT(filled > 32 * MIB / page / 2, "khugepaged did nothing, so nothing is proved");
+}
+
+static void huge_pages_always(void)
+{
+	if (tap_value("huge-pages") == 0)
+		tap_skip("sets transparent huge pages of the whole machine; --huge-pages 60 allows it");
+	for (size_t i = 0; i < COUNT_OF(settings); i++)
+		if (!set(&settings[i])) {
+			set_back();
+			tap_skip("this process may not set transparent huge pages");
+		}
+	pid_t child = fork();
+	if (child == 0) {
+		watch_holes(tap_value("huge-pages"));
+		_exit(tap_status());
+	}
+	EXPECT(child > 0 && tap_child_succeeded(child, "under huge pages"));
+	set_back();
+}
+
 static const struct tap_point points[] = {
 	{ "in_a_group_that_is_nearly_full", in_a_group_that_is_nearly_full },
 	{ "what_a_group_is_charged_falls_with_resident_memory",
 	  what_a_group_is_charged_falls_with_resident_memory },
 	{ "no_overcommit", no_overcommit },
+	{ "huge_pages_always", huge_pages_always },
 	{ NULL, NULL },
 };
 

@@ -102,8 +102,8 @@ def machine() -> Iterator[Finding]:
     pages = re.search(r"\[(\w+)\]", _first_word("/sys/kernel/mm/transparent_hugepage/enabled"))
     if pages and pages[1] == "always":
         yield Finding(NOTE, "transparent huge pages: always",
-                      "The kernel may fill holes of 4 KiB with a page of 2 MiB; the library asks it not to where it "
-                      "has given back.  With madvise, memory that programs did not ask for stays away altogether.")  # fmt: skip
+                      "The kernel may fill holes of 4 KiB with a page of 2 MiB.  The library forbids it for its "
+                      "arenas; large objects, stacks and other mappings are as large as the kernel makes them.")  # fmt: skip
     elif pages:
         yield Finding(WELL, f"transparent huge pages: {pages[1]}")
     if _first_word("/proc/sys/vm/overcommit_memory") == "2":
