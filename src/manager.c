@@ -159,6 +159,15 @@ static struct pa_arena *cache_pop_locked(void)
 	return arena;
 }
 
+/* One page of it is written; a huge one would be 2 MiB of each process.  Seldom again: few have no arena left. */
+static void keep_pagemap_small(void)
+{
+	uintptr_t page = pa_os_page_bytes(), end = (uintptr_t)&pa_pagemap[PA_PAGEMAP_WORDS];
+	uintptr_t start = pa_round_up((uintptr_t)pa_pagemap, page);
+
+	pa_os_no_huge_pages((void *)start, pa_round_down(end, page) - start);
+}
+
 static struct pa_arena *map_locked(void)
 {
 	if (!registry_reserve_locked())
@@ -166,6 +175,8 @@ static struct pa_arena *map_locked(void)
 	struct pa_arena *arena = pa_os_map(PA_ARENA_BYTES, PA_ARENA_BYTES);
 	if (!arena)
 		return NULL;
+	if (registry_count() == 0)
+		keep_pagemap_small();
 	if (!pa_pagemap_set(arena)) {
 		pa_os_unmap(arena, PA_ARENA_BYTES);
 		return NULL;

@@ -304,3 +304,19 @@ def test_idle_children_give_their_reserves_back(python: Python) -> None:
         assert child["peak"] > child["base"] + 20 * MB, child
         assert number == 0 or child["kept"] > child["base"] + 2 * MB, f"nothing to give back: {child}"
         assert child["settled"] < child["base"] + 2 * MB and child["threads"] == 1, child
+
+
+@programs.each(programs.few_pythons())
+def test_page_map_refuses_huge_pages(python: Python) -> None:
+    """It is the one mapping of 16 MiB that each process has, and a page of it is written."""
+    found = measure(python, """
+found = []
+for line in open("/proc/self/smaps"):
+    words = line.split()
+    if words[0] == "Size:":
+        size = int(words[1])
+    elif words[0] == "VmFlags:" and 16000 <= size <= 16400:
+        found.append("nh" in words)
+print(json.dumps({"refuses": found}))
+""")["refuses"]
+    assert found == [True]

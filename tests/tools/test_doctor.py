@@ -2,12 +2,15 @@
 """pyarena doctor: what is well and what is wrong with real processes and commands."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import programs
 import tools
+
+from pyarena.verbs import doctor as doctor_verb
 
 PYTHON = programs.default_python().path
 
@@ -32,13 +35,19 @@ def test_a_served_process_is_well() -> None:
     ({"PYARENA_PYTHON": "off"}, "PYARENA_PYTHON=off asks for that"),
     ({"PYTHONDEVMODE": "1"}, "PYTHONDEVMODE is set"),
     ({"PYARENA_DISABLE": "1"}, "PYARENA_DISABLE is set"),
+    ({"PYARENA_KEEPFREE": "1"}, "PYARENA_KEEPFREE is not an option Perhaps PYARENA_KEEP_FREE is meant."),
 ], ids=lambda value: "-".join(value) if isinstance(value, dict) else "")
 def test_settings_that_keep_the_library_away_are_named(variables: dict[str, str], title: str) -> None:
     with tools.served("", variables=variables) as process:
         out = doctor(process.pid, status=1)
     assert title in out
-    if "PYARENA_DISABLE" not in variables:
+    if not {"PYARENA_DISABLE", "PYARENA_KEEPFREE"} & set(variables):
         assert "CPython's objects are not served" in out
+
+
+def test_options_are_those_of_the_library() -> None:
+    declared = re.findall(r'^PA_OPTION\(\w+, "(\w+)"', (programs.ROOT / "src/option.def").read_text(), re.MULTILINE)
+    assert sorted(doctor_verb._OPTIONS) == sorted(declared)
 
 
 def test_a_process_without_it_is_told_why() -> None:

@@ -19,6 +19,7 @@ import tools
 from pyarena import text
 from pyarena.observed import Group
 from pyarena.record import Target
+from pyarena.verbs import top
 
 MB = 2**20
 # A parent with 30 MB, and two children that share them; one swings between 5 and 35 MB of its own.
@@ -72,6 +73,12 @@ def test_rates_are_there_at_the_second_look(monkeypatch: pytest.MonkeyPatch) -> 
         looked = seen.snapshot
         assert group.look()[0].snapshot is looked, "the third is put off"
         group.close()
+
+
+@pytest.mark.parametrize("value, shown", [(None, "-"), (0, "0"), (99_999, "99999"), (123_456, "123k"),
+                                          (272_904_000, "273M"), (3e12, "3000G")])
+def test_rates_fit_their_columns(value: float | None, shown: str) -> None:
+    assert top._rate(value) == shown
 
 
 def test_without_a_pid_all_are_found() -> None:

@@ -10,6 +10,7 @@ Exit status: 0 if nothing is wrong, 1 if something is.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ EXAMPLES = """\
 """
 
 WELL, NOTE, WRONG = "ok", "note", "WRONG"
+
+# As src/option.def has them, which a test compares.
+_OPTIONS = ("KEEP_FREE", "PYTHON", "DISABLE", "SCOPE", "IDLE", "TRIM_FORK", "STATS", "VERBOSE")
 
 # Libraries that bring an allocator of their own, by what their file is called.
 _PRIVATE = (
@@ -70,7 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings(variables: Mapping[str, str]) -> Iterator[Finding]:
     """What the environment says."""
-    own = sorted(f"{name}={value}" for name, value in variables.items() if name.startswith("PYARENA_"))
+    given = {name.removeprefix("PYARENA_"): value for name, value in sorted(variables.items()) if name.startswith("PYARENA_")}
+    for name in given:
+        if name not in _OPTIONS:
+            near = difflib.get_close_matches(name, _OPTIONS, 1)
+            yield Finding(WRONG, f"PYARENA_{name} is not an option",
+                          f"Perhaps PYARENA_{near[0]} is meant." if near else "libpyarena(7) has all of them.")  # fmt: skip
+    own = [f"PYARENA_{name}={value}" for name, value in given.items() if name in _OPTIONS]
     if own:
         yield Finding(NOTE, f"settings: {' '.join(own)}", "libpyarena(7) tells what they do.")
     if variables.get("PYARENA_DISABLE", "0") not in ("", "0", "no", "off", "false"):

@@ -71,7 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}" if value < 99999 else f"{value / 1000:.0f}k"
+    if value is None:
+        return "-"
+    for letter in ("", "k", "M", "G"):
+        if value < (99_999.5 if letter == "" else 9_999.5):
+            break
+        value /= 1000
+    return f"{value:.0f}{letter}"
 
 
 def row(one: Observed, width: int, *, as_tree: bool) -> str:

@@ -117,8 +117,9 @@ class _Asked:
         for one in sorted(self.silent):
             lines.append(f"  silent     heap {one}: {self.names[one]}, {size(self.free_in(one))} free and resident in it")
         if not self.answered:
-            lines.append(f"  Nobody answered within {limit:g} s: the process made no call that could, for it is idle or uses again")
-            lines.append("  what it has just freed.  An idle CPython gives most of it back by itself; the request stays.")
+            lines.append(f"  Nobody answered within {limit:g} s.  A process answers when it next allocates or frees something that takes")
+            lines.append("  more than a block at hand; one that is idle does not.  The request stays until then.  What an idle")
+            lines.append("  CPython has free it gives back by itself, down to half a MiB.")
         elif self.silent:
             lines.append(f"  The silent ones made no call within {limit:g} s; the request stays.")
         return "\n".join(lines)
