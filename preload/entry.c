@@ -62,7 +62,12 @@ static PA_COLD void start(char *const *environment)
 {
 	process.is_started = true; /* what follows may allocate */
 	pa_life_start(environment);
-	process.mode = __libc_malloc ? choose_mode() : PA_MODE_SERVE;
+	process.mode = choose_mode();
+	if (process.mode != PA_MODE_SERVE && !__libc_malloc) { /* musl */
+		pa_message_warning(
+			"cannot stand aside: the C library has no other name for its malloc");
+		process.mode = PA_MODE_SERVE;
+	}
 	if (process.mode != PA_MODE_SERVE) {
 		pa_life_stand_aside();
 		pa_thread_heap =

@@ -50,7 +50,7 @@ class Stats(NamedTuple):
     purges: int
     """Total system calls that gave pages back."""
     purged_pages: int
-    """Total pages given back by purging."""
+    """Total pages given back by purging; a large mapping counts whole, touched or not."""
     refault_pages: int
     """Total purged pages that were used again within the policy's window."""
     sweeps: int
@@ -81,7 +81,7 @@ HELP: Dict[str, str] = {
     "arenas_made": "Total arenas taken from the operating system",
     "arenas_released": "Total arenas given back to the operating system",
     "purges": "Total system calls that gave pages back",
-    "purged_pages": "Total pages given back by purging",
+    "purged_pages": "Total pages given back by purging; a large mapping counts whole, touched or not",
     "refault_pages": "Total purged pages that were used again within the policy's window",
     "sweeps": "Total arenas swept",
     "remote_frees": "Total blocks freed by another owner than the one that made them, as collected",
