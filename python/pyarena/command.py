@@ -47,6 +47,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help tells more)\n")
 
 
+def process_id(text: str) -> int:
+    """A process ID, as the type of an argument."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no process ID")
+    return int(text)
+
+
 def add_words(parser: argparse.ArgumentParser, what: str = "the command to run, after --") -> None:
     """The command that a verb is about: everything behind its options."""
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND [ARG ...]", help=what)

@@ -95,6 +95,8 @@ def refusal(pid: int, error: OSError) -> ProcessError:
     if not isinstance(error, PermissionError):
         return ProcessError(f"process {pid} cannot be read: {error.strerror}")
     text = f"the kernel does not let user {os.geteuid()} read the memory of process {pid}"
+    if os.geteuid() == 0:
+        return ProcessError(f"{text}: this root lacks CAP_SYS_PTRACE, as in a container, or a security module forbids it")
     owner = status(pid).get("Uid", "").split()
     if owner and int(owner[0]) != os.geteuid():
         return ProcessError(f"{text}, which belongs to user {owner[0]}: run this as that user or as root")

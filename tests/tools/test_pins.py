@@ -98,7 +98,7 @@ def test_what_is_no_python_has_sizes_alone() -> None:
     ([str(2**22 + 1)], "there is no process"),
     (["--filled", "0", "1"], "'0' is not a percentage"),
     (["--pools", "none", "1"], "'none' is not a number"),
-    (["one"], "invalid int value: 'one'"),
+    (["one"], "'one' is no process ID"),
 ])
 def test_refusals_say_why(words: list[str], reason: str) -> None:
     assert reason in tools.pyarena("pins", *words, status=2).err

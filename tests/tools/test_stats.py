@@ -211,6 +211,18 @@ def test_others_processes_are_refused_with_the_reason() -> None:
     assert "belongs to user 0: run this as that user or as root" in done.stderr, done.stderr
 
 
+def test_a_root_that_may_not_is_not_sent_to_root() -> None:
+    programs.need("setpriv")
+    if os.geteuid() != 0:
+        pytest.skip("takes root, to be one with less rights")
+    with tools.served("") as process:
+        done = subprocess.run(["setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace",
+                               programs.default_python().path, "-B", tools.COMMAND, "stats", str(process.pid)],
+                              capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "this root lacks CAP_SYS_PTRACE" in done.stderr and "run this as" not in done.stderr, done.stderr
+
+
 def test_a_library_whose_file_is_gone_is_still_read(tmp_path: Path) -> None:
     """It was upgraded under the running process."""
     library = tmp_path / "libpyarena.so"

@@ -14,6 +14,7 @@ import argparse
 import json
 
 from pyarena import process, table
+from pyarena.command import process_id
 from pyarena.pinned import NO_OBJECT, Pins, find
 from pyarena.record import Target
 from pyarena.text import number, size
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pools", type=_pools, default=4000, metavar="N",
                         help="read at most so many pools, chosen by chance, and scale up (default: 4000)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="JSON: sizes and types with pages and blocks")
-    parser.add_argument("pid", type=int, metavar="PID", help="the process")
+    parser.add_argument("pid", type=process_id, metavar="PID", help="the process")
 
 
 def _values(pid: int, pins: Pins) -> dict[str, object]:

@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from pyarena.command import Refusal
+from pyarena.command import Refusal, process_id
 from pyarena.observed import Group, Observed
 from pyarena.statistics_text import merged_classes
 from pyarena.text import compact, number, share, sparkline
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval", type=_interval, default=1.0, metavar="S", help="seconds between looks (default: 1)")
     parser.add_argument("--once", action="store_true", help="look twice, an interval apart, print the table and end")
     parser.add_argument("--json", action="store_true", help="print JSON, a list of processes; goes with --once")
-    parser.add_argument("pids", nargs="*", type=int, metavar="PID", help="a process")
+    parser.add_argument("pids", nargs="*", type=process_id, metavar="PID", help="a process")
 
 
 # ---- What is shown ------------------------------------------------------------------------------------
