@@ -239,7 +239,7 @@ def _trial(program: Program, library: Path) -> Finding:
     if done.returncode != 0 or not said:
         return Finding(WRONG, f"{program.path} was tried with the library, which said nothing",
                        done.stderr.strip()[-300:])  # fmt: skip
-    if "CPython" not in said:
+    if "and CPython" not in said:
         return Finding(WRONG, f"tried: libpyarena {said}, but not CPython's objects",
                        "That takes CPython 3.7 or newer, whose symbols are there when the program starts.")  # fmt: skip
     return Finding(WELL, f"tried: libpyarena {said}")
