@@ -395,6 +395,7 @@ static void test_bytes_seen_again(void **state)
 {
 	struct pa_large_seen seen = { 0 };
 	(void)state;
+	need_pages_of_at_most(PA_UNIT_BYTES);
 
 	char *p = allocate(2 * PA_MIB);
 	assert_int_equal(pa_large_bytes_again(&seen, p), 2 * PA_MIB);
