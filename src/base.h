@@ -111,9 +111,17 @@ PA_INLINE unsigned pa_highest_bit(uint64_t n)
 	return 63u - (unsigned)__builtin_clzll(n);
 }
 
+/* The compiler's own is a call, where the machine that is compiled for need not have an instruction. */
 PA_INLINE unsigned pa_count_bits(uint64_t n)
 {
+#if defined(__POPCNT__) || defined(__aarch64__)
 	return (unsigned)__builtin_popcountll(n);
+#else
+	n -= n >> 1 & UINT64_C(0x5555555555555555);
+	n = (n & UINT64_C(0x3333333333333333)) + (n >> 2 & UINT64_C(0x3333333333333333));
+	n = (n + (n >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(n * UINT64_C(0x0101010101010101) >> 56);
+#endif
 }
 
 /* count bits, from bit first on; first + count <= 64. */

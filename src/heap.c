@@ -15,6 +15,7 @@
 #include "shelf.h"
 
 #define GROWTH_SHARE 16  /* of its growth, that a class takes up at once */
+#define LOSSES_MAX 16    /* after which a class keeps its empty pool */
 #define TURNS_MAX 16     /* that dead units of an arena wait for more */
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4 /* arenas that one call sweeps at most */
@@ -65,24 +66,36 @@ static void note_empty_current(struct pa_heap *heap, struct pa_pool *pool)
 	pa_shelf_expect_dead(heap, pool);
 }
 
-/* Before a pool is made in fresh pages: let go of the current pools that are empty (H3). */
+/*
+ * Look at a current pool that has been empty (H3).  If it still is, let go of it, unless its class has lost
+ * some before and came back: classes that are used by turns would go on to rob each other.  False if
+ * it stays as it is.
+ */
+static bool steal(struct pa_heap *heap, struct pa_pool *pool)
+{
+	struct pa_heap_class *class = &heap->classes[pool->class_index];
+
+	if (pool == &pa_no_pool)
+		return true;
+	if (pa_pool_used(pool) > 0) {
+		pa_pool_set_watermark(pool, 0);
+		pa_heap_set_dead_units(heap, pool, 0);
+		return true;
+	}
+	if (class->losses == LOSSES_MAX)
+		return false;
+	class->losses++;
+	pa_heap_free_current(heap, pool);
+	return true;
+}
+
+/* Before a pool is made in fresh pages. */
 static void steal_empty(struct pa_heap *heap)
 {
-	for (unsigned i = 0; i < sizeof heap->empty_current / sizeof heap->empty_current[0]; i++) {
-		uint64_t bits = heap->empty_current[i];
-		heap->empty_current[i] = 0;
-		for (; bits; bits &= bits - 1) {
-			struct pa_pool *pool = heap->current[i * 64 + pa_lowest_bit(bits)];
-			if (pool == &pa_no_pool)
-				continue;
-			if (pa_pool_used(pool) == 0) {
-				pa_heap_free_current(heap, pool);
-			} else {
-				pa_pool_set_watermark(pool, 0);
-				pa_heap_set_dead_units(heap, pool, 0);
-			}
-		}
-	}
+	for (unsigned i = 0; i < sizeof heap->empty_current / sizeof heap->empty_current[0]; i++)
+		for (uint64_t bits = heap->empty_current[i]; bits; bits &= bits - 1)
+			if (steal(heap, heap->current[i * 64 + pa_lowest_bit(bits)]))
+				heap->empty_current[i] &= ~(bits & -bits);
 }
 
 /* At the end of a slow path, when nothing is half changed. */

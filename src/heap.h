@@ -58,6 +58,7 @@ struct pa_heap_class {
 	struct pa_pool *carvable;
 	uint8_t partial_mask; /* which of partial are not empty */
 	uint8_t growth;       /* units taken up of late, 255 at most; see units_to_carve */
+	uint8_t losses;       /* of empty current pools, to other classes */
 	uint8_t requests; /* served by the coarse class; at PA_FINE_REQUESTS the class has its own pools */
 };
 

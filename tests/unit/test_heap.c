@@ -45,7 +45,11 @@ static int begin(void **state)
 	keep(1024 * PA_MIB);
 	heap = pa_heap_acquire(PA_HEAP_THREAD);
 	memset(shadows, 0, sizeof shadows);
-	return heap ? 0 : -1;
+	if (!heap)
+		return -1;
+	for (unsigned i = 0; i < PA_CLASSES; i++) /* what it learnt in other tests */
+		heap->classes[i].growth = heap->classes[i].losses = 0;
+	return 0;
 }
 
 /* A test leaves nothing live behind: then no arena stays. */
@@ -588,8 +592,6 @@ static void test_growth_takes_up_units_ahead(void **state)
 	unsigned steps = 0, before = 0, others = 0;
 	(void)state;
 
-	for (unsigned i = 0; i < PA_CLASSES; i++)
-		heap->classes[i].growth = 0; /* in other tests */
 	for (unsigned i = 0; i < BLOCKS; i++) {
 		blocks[i] = pa_allocate(heap, BLOCK);
 		if (i < PA_FINE_REQUESTS) { /* from a coarser class */
@@ -608,6 +610,26 @@ static void test_growth_takes_up_units_ahead(void **state)
 }
 
 /* An empty current pool of one class serves another before fresh memory does. */
+/* Classes that are used by turns do not rob each other of their empty pools for ever. */
+static void test_classes_by_turns_keep_their_pools(void **state)
+{
+	enum { SIZES = 8, TURNS = 100 };
+	unsigned losses = 0;
+	(void)state;
+
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		unsigned before = losses;
+		losses = 0;
+		for (unsigned i = 0; i < SIZES; i++)
+			release(heap, pa_allocate(heap, 32 * (i + 1)));
+		for (unsigned i = 0; i < PA_CLASSES; i++)
+			losses += heap->classes[i].losses;
+		assert_true(losses > 0 || turn == 0);
+		if (turn > TURNS / 2)
+			assert_int_equal(losses, before);
+	}
+}
+
 static void test_empty_current_pools_are_shared_out(void **state)
 {
 	static void *blocks[500];
@@ -1428,6 +1450,7 @@ int main(void)
 		point(test_trim_gives_everything_back),
 		point(test_fine_classes_have_to_be_wanted),
 		point(test_growth_takes_up_units_ahead),
+		point(test_classes_by_turns_keep_their_pools),
 		point(test_empty_current_pools_are_shared_out),
 		point(test_adoption),
 		point(test_abandoned_heaps_are_served),
