@@ -404,8 +404,8 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
 
 void pa_heap_relieve(struct pa_heap *heap)
 {
-	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0 && !pa_reserve_is_exceeded())
-		return;
+	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0)
+		return; /* if that was not enough, the next one goes on */
 	if (heap->dirty_units <= OWN_UNITS) {
 		relieve_others(heap);
 		return;

@@ -9,6 +9,7 @@
 #include "pagemap.h"
 #include "reserve.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* All arenas there are, in no order, cached ones included. A list is replaced as a whole to grow. */
@@ -20,6 +21,7 @@ struct registry {
 
 #define REGISTRY_BYTES(capacity) (sizeof(struct registry) + (capacity) * sizeof(struct pa_arena *))
 #define REGISTRY_FIRST 500u /* arenas; about a page */
+#define SHRINK_ARENAS 4u    /* given back in one call, where only the limit is exceeded */
 #define RECORD_CHUNK (64 * PA_KIB)
 #define ARENA_UNITS (PA_ARENA_USABLE * (unsigned)PA_SLOT_UNITS)
 
@@ -133,8 +135,8 @@ void pa_manager_recover(void)
 	}
 }
 
-/* The cached arenas' mapping goes back to the system. */
-static void release_locked(struct pa_arena *arena)
+/* Its mapping is to go back to the system, without the lock: that takes some ten microseconds. */
+static void forget_locked(struct pa_arena *arena)
 {
 	registry_remove_locked(arena);
 	manager.counts.arenas_released++;
@@ -144,7 +146,6 @@ static void release_locked(struct pa_arena *arena)
 	pa_add_relaxed(&pa_reserve.purges, 1);
 	pa_add_relaxed(&pa_reserve.purged_units, arena->dirty_units);
 	pa_reserve_released(arena->dirty_units);
-	pa_os_unmap(arena, PA_ARENA_BYTES);
 }
 
 static struct pa_arena *cache_pop_locked(void)
@@ -222,8 +223,9 @@ void pa_manager_give(struct pa_arena *arena)
 	PA_ASSERT(arena->free_slots == PA_ARENA_ALL_FREE, "only free arenas are given back");
 	PA_ASSERT(!arena->is_queued, "an arena leaves its heap's queue before it leaves the heap");
 	arena->heap = NULL;
-	if (arena->dirty_units == 0 || pa_reserve_is_exceeded()) {
-		release_locked(arena);
+	bool is_released = arena->dirty_units == 0 || pa_reserve_is_exceeded();
+	if (is_released) {
+		forget_locked(arena);
 	} else {
 		arena->next = manager.cache;
 		manager.cache = arena;
@@ -231,19 +233,37 @@ void pa_manager_give(struct pa_arena *arena)
 		manager.counts.cached_dirty_units += arena->dirty_units;
 	}
 	pa_unlock(PA_LOCK_MANAGER);
+	if (is_released)
+		pa_os_unmap(arena, PA_ARENA_BYTES);
+}
+
+/* One cached arena, as long as there is one and the goal is not reached; NULL then. */
+static struct pa_arena *forget_cached(enum pa_reserve_goal goal, uint64_t *units)
+{
+	struct pa_arena *arena = NULL;
+
+	pa_lock(PA_LOCK_MANAGER);
+	if (pa_reserve_is_above(goal))
+		arena = cache_pop_locked();
+	if (arena) {
+		*units += arena->dirty_units;
+		forget_locked(arena);
+	}
+	pa_unlock(PA_LOCK_MANAGER);
+	return arena;
 }
 
 uint64_t pa_manager_shrink(enum pa_reserve_goal goal)
 {
+	unsigned at_most = goal == PA_RESERVE_LIMIT ? SHRINK_ARENAS : UINT_MAX;
 	uint64_t units = 0;
 
-	pa_lock(PA_LOCK_MANAGER);
-	while (manager.cache && pa_reserve_is_above(goal)) {
-		struct pa_arena *arena = cache_pop_locked();
-		units += arena->dirty_units;
-		release_locked(arena);
+	for (unsigned n = 0; n < at_most; n++) {
+		struct pa_arena *arena = forget_cached(goal, &units);
+		if (!arena)
+			break;
+		pa_os_unmap(arena, PA_ARENA_BYTES);
 	}
-	pa_unlock(PA_LOCK_MANAGER);
 	return units;
 }
 

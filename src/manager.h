@@ -16,7 +16,10 @@ struct pa_arena *pa_manager_take(struct pa_heap *heap);
 /* Take back an arena of which all slots are free. */
 void pa_manager_give(struct pa_arena *arena);
 
-/* Give free arenas back to the system until the goal is reached; returns the units given back. */
+/*
+ * Give free arenas back to the system until the goal is reached, or, where that is the limit, a few of
+ * them; returns the units given back.
+ */
 uint64_t pa_manager_shrink(enum pa_reserve_goal goal);
 
 /* Memory for records, never given back; zeroed.  NULL when the system has none. */
