@@ -78,7 +78,8 @@ static struct pa_mapping *find_locked(const void *start)
 static bool table_replace_locked(size_t capacity)
 {
 	struct table *old = large.table;
-	struct table *table = pa_os_map(pa_round_up(TABLE_BYTES(capacity), pa_os_page_bytes()), 1);
+	struct table *table =
+		pa_os_map_guarded(pa_round_up(TABLE_BYTES(capacity), pa_os_page_bytes()), 1);
 
 	if (!table)
 		return false;
@@ -89,7 +90,7 @@ static bool table_replace_locked(size_t capacity)
 	atomic_signal_fence(memory_order_seq_cst);
 	large.table = table;
 	if (old)
-		pa_os_unmap(old, pa_round_up(TABLE_BYTES(old->capacity), pa_os_page_bytes()));
+		pa_os_unmap_guarded(old, pa_round_up(TABLE_BYTES(old->capacity), pa_os_page_bytes()));
 	return true;
 }
 

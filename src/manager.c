@@ -23,6 +23,7 @@ struct registry {
 #define REGISTRY_FIRST 500u /* arenas; about a page */
 #define SHRINK_ARENAS 4u    /* given back in one call, where only the limit is exceeded */
 #define RECORD_CHUNK (64 * PA_KIB)
+#define SPLIT_MAX 4096u /* arenas for whose guards the kernel may need mappings of their own */
 #define ARENA_UNITS (PA_ARENA_USABLE * (unsigned)PA_SLOT_UNITS)
 
 /*
@@ -31,7 +32,8 @@ struct registry {
  */
 static struct {
 	struct registry *registry;
-	struct pa_arena *cache; /* free arenas with dirty units, the last one given first */
+	struct pa_arena *newest; /* or where that was */
+	struct pa_arena *cache;  /* free arenas with dirty units, the last one given first */
 	struct pa_manager_counts counts;
 	char *records; /* rest of the chunk that records are cut from */
 	size_t record_bytes_left;
@@ -42,7 +44,7 @@ static void *record_locked(size_t bytes)
 	bytes = pa_round_up(bytes, PA_CACHE_LINE);
 	if (bytes > manager.record_bytes_left) {
 		size_t chunk = pa_round_up(pa_max(bytes, RECORD_CHUNK), pa_os_page_bytes());
-		char *p = pa_os_map(chunk, 1);
+		char *p = pa_os_map_guarded(chunk, 1);
 		if (!p)
 			return NULL;
 		manager.record_bytes_left = 0;
@@ -82,7 +84,7 @@ static bool registry_reserve_locked(void)
 		return true;
 	size_t capacity = old ? 2 * old->capacity : REGISTRY_FIRST;
 	size_t bytes = pa_round_up(REGISTRY_BYTES(capacity), pa_os_page_bytes());
-	struct registry *registry = pa_os_map(bytes, 1);
+	struct registry *registry = pa_os_map_guarded(bytes, 1);
 	if (!registry)
 		return false;
 	registry->capacity = capacity;
@@ -95,7 +97,7 @@ static bool registry_reserve_locked(void)
 	if (old) {
 		size_t old_bytes = pa_round_up(REGISTRY_BYTES(old->capacity), pa_os_page_bytes());
 		manager.counts.record_bytes -= old_bytes;
-		pa_os_unmap(old, old_bytes);
+		pa_os_unmap_guarded(old, old_bytes);
 	}
 	return true;
 }
@@ -135,8 +137,54 @@ void pa_manager_recover(void)
 	}
 }
 
-/* Its mapping is to go back to the system, without the lock: that takes some ten microseconds. */
-static void forget_locked(struct pa_arena *arena)
+/*
+ * In front of an arena's records there is a guard page.  It lies in the place of the last page of the MiB
+ * below, which no arena uses; so arenas adjoin each other.  Where there are two, the page belongs to both,
+ * and stays until the second goes.  Where pages are so large that blocks would be there, there is none.
+ */
+static size_t guard_bytes(void)
+{
+	size_t page = pa_os_page_bytes();
+
+	return page <= (PA_ARENA_SLOTS - 1 - PA_ARENA_LAST) * PA_SLOT_BYTES ? page : 0;
+}
+
+/* What an arena has to itself: from its guard to the next one's. */
+static struct pa_run extent(char *start)
+{
+	bool has_lower = pa_pagemap_has(start - 1), has_upper = pa_pagemap_has(start + PA_ARENA_BYTES);
+	char *from = has_lower ? start : start - guard_bytes();
+	char *to = start + PA_ARENA_BYTES - (has_upper ? guard_bytes() : 0);
+
+	return (struct pa_run){ from, (size_t)(to - from) };
+}
+
+/* Where the next below the newest is; NULL if something else is there. */
+static char *map_next_locked(void)
+{
+	char *start = (char *)manager.newest - PA_ARENA_BYTES;
+
+	if (!manager.newest || pa_pagemap_has(start))
+		return NULL;
+	struct pa_run mapping = extent(start);
+	return pa_os_map_at(mapping.start, mapping.bytes) ? start : NULL;
+}
+
+static struct pa_arena *map_locked(void)
+{
+	size_t guard = guard_bytes();
+	bool may_split = registry_count() < SPLIT_MAX;
+	char *start = map_next_locked();
+
+	if (!start)
+		start = pa_os_map_behind(guard, PA_ARENA_BYTES, PA_ARENA_BYTES);
+	if (start && guard)
+		pa_os_guard(start - guard, guard, may_split);
+	return (struct pa_arena *)start;
+}
+
+/* What is returned is to go back to the system, without the lock: that takes some ten microseconds. */
+static struct pa_run forget_locked(struct pa_arena *arena)
 {
 	registry_remove_locked(arena);
 	manager.counts.arenas_released++;
@@ -146,6 +194,7 @@ static void forget_locked(struct pa_arena *arena)
 	pa_add_relaxed(&pa_reserve.purges, 1);
 	pa_add_relaxed(&pa_reserve.purged_units, arena->dirty_units);
 	pa_reserve_released(arena->dirty_units);
+	return extent((char *)arena);
 }
 
 static struct pa_arena *cache_pop_locked(void)
@@ -169,20 +218,22 @@ static void keep_pagemap_small(void)
 	pa_os_no_huge_pages((void *)start, pa_round_down(end, page) - start);
 }
 
-static struct pa_arena *map_locked(void)
+static struct pa_arena *make_locked(void)
 {
 	if (!registry_reserve_locked())
 		return NULL;
-	struct pa_arena *arena = pa_os_map(PA_ARENA_BYTES, PA_ARENA_BYTES);
+	struct pa_arena *arena = map_locked();
 	if (!arena)
 		return NULL;
 	if (registry_count() == 0)
 		keep_pagemap_small();
 	if (!pa_pagemap_set(arena)) {
-		pa_os_unmap(arena, PA_ARENA_BYTES);
+		struct pa_run mapping = extent((char *)arena);
+		pa_os_unmap(mapping.start, mapping.bytes);
 		return NULL;
 	}
 	pa_os_no_huge_pages(arena, PA_ARENA_BYTES);
+	manager.newest = arena;
 	size_t count = registry_count();
 	arena->registry_index = (uint32_t)count;
 	manager.registry->arenas[count] = arena;
@@ -200,7 +251,7 @@ struct pa_arena *pa_manager_take(struct pa_heap *heap)
 		arena->heap = heap;
 		arena->next = NULL;
 	} else {
-		arena = map_locked();
+		arena = make_locked();
 		if (arena) {
 			pa_arena_init(arena, heap);
 			/* The same pages went back a moment ago: what is touched first counts as purged. */
@@ -223,9 +274,9 @@ void pa_manager_give(struct pa_arena *arena)
 	PA_ASSERT(arena->free_slots == PA_ARENA_ALL_FREE, "only free arenas are given back");
 	PA_ASSERT(!arena->is_queued, "an arena leaves its heap's queue before it leaves the heap");
 	arena->heap = NULL;
-	bool is_released = arena->dirty_units == 0 || pa_reserve_is_exceeded();
-	if (is_released) {
-		forget_locked(arena);
+	struct pa_run released = { 0 };
+	if (arena->dirty_units == 0 || pa_reserve_is_exceeded()) {
+		released = forget_locked(arena);
 	} else {
 		arena->next = manager.cache;
 		manager.cache = arena;
@@ -233,24 +284,25 @@ void pa_manager_give(struct pa_arena *arena)
 		manager.counts.cached_dirty_units += arena->dirty_units;
 	}
 	pa_unlock(PA_LOCK_MANAGER);
-	if (is_released)
-		pa_os_unmap(arena, PA_ARENA_BYTES);
+	if (released.start)
+		pa_os_unmap(released.start, released.bytes);
 }
 
-/* One cached arena, as long as there is one and the goal is not reached; NULL then. */
-static struct pa_arena *forget_cached(enum pa_reserve_goal goal, uint64_t *units)
+/* One cached arena's mapping, as long as there is one and the goal is not reached; none then. */
+static struct pa_run forget_cached(enum pa_reserve_goal goal, uint64_t *units)
 {
 	struct pa_arena *arena = NULL;
+	struct pa_run released = { 0 };
 
 	pa_lock(PA_LOCK_MANAGER);
 	if (pa_reserve_is_above(goal))
 		arena = cache_pop_locked();
 	if (arena) {
 		*units += arena->dirty_units;
-		forget_locked(arena);
+		released = forget_locked(arena);
 	}
 	pa_unlock(PA_LOCK_MANAGER);
-	return arena;
+	return released;
 }
 
 uint64_t pa_manager_shrink(enum pa_reserve_goal goal)
@@ -259,10 +311,10 @@ uint64_t pa_manager_shrink(enum pa_reserve_goal goal)
 	uint64_t units = 0;
 
 	for (unsigned n = 0; n < at_most; n++) {
-		struct pa_arena *arena = forget_cached(goal, &units);
-		if (!arena)
+		struct pa_run released = forget_cached(goal, &units);
+		if (!released.start)
 			break;
-		pa_os_unmap(arena, PA_ARENA_BYTES);
+		pa_os_unmap(released.start, released.bytes);
 	}
 	return units;
 }

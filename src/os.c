@@ -23,6 +23,9 @@
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -40,6 +43,7 @@ static struct {
 	_Atomic(size_t) page_bytes;
 	_Atomic(bool) no_populate;
 	_Atomic(bool) no_batch_purge;
+	_Atomic(bool) no_guard;
 	_Atomic(uintptr_t) next_hint; /* where the next aligned mapping probably fits */
 	_Atomic(bool) no_huge_pages;  /* the kernel has none at all */
 } os;
@@ -64,22 +68,30 @@ static void *map_at(void *hint, size_t bytes, int flags)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+static bool map_exactly(char *start, size_t bytes)
+{
+	char *p = map_at(start, bytes, MAP_FIXED_NOREPLACE);
+
+	if (p == start)
+		pa_store_relaxed(&os.next_hint, (uintptr_t)start);
+	else if (p) /* a kernel older than 4.17 takes the flag for a mere hint */
+		munmap(p, bytes);
+	return p == start;
+}
+
 /*
  * Aligned mappings are laid below each other, where the kernel would put the next one anyway, so that
- * they join to one VMA and cost one system call.  Where the place is taken, map more and trim.
+ * they join to one VMA and cost one system call.  Where the place is taken, map more and trim.  What is
+ * aligned lies so many bytes behind the mapping's start.
  */
-static void *map_aligned(size_t bytes, size_t align)
+static char *map_aligned(size_t bytes, size_t align, size_t lead)
 {
 	uintptr_t hint = pa_load_relaxed(&os.next_hint);
-	hint = hint > bytes ? pa_round_down(hint - bytes, align) : 0;
-	if (hint) {
-		char *p = map_at((void *)hint, bytes, MAP_FIXED_NOREPLACE);
-		if (p && (uintptr_t)p == hint) {
-			pa_store_relaxed(&os.next_hint, hint);
-			return p;
-		}
-		if (p) /* a kernel older than 4.17 takes the flag for a mere hint */
-			munmap(p, bytes);
+	hint = hint > bytes ? pa_round_down(hint - bytes + lead, align) : 0;
+	if (hint > lead) {
+		hint -= lead;
+		if (map_exactly((char *)hint, bytes))
+			return (char *)hint;
 	}
 
 	size_t room = bytes + align - pa_os_page_bytes();
@@ -88,7 +100,7 @@ static void *map_aligned(size_t bytes, size_t align)
 	char *start = map_at(NULL, room, 0);
 	if (!start)
 		return NULL;
-	char *p = (char *)pa_round_up((uintptr_t)start, align);
+	char *p = (char *)pa_round_up((uintptr_t)start + lead, align) - lead;
 	size_t before = (size_t)(p - start);
 	size_t after = room - before - bytes;
 	if (before)
@@ -99,13 +111,62 @@ static void *map_aligned(size_t bytes, size_t align)
 	return p;
 }
 
-void *pa_os_map(size_t bytes, size_t align)
+void *pa_os_map_behind(size_t lead, size_t bytes, size_t align)
 {
 	int saved = errno;
-	void *p = align <= pa_os_page_bytes() ? map_at(NULL, bytes, 0) : map_aligned(bytes, align);
+	char *start = align <= pa_os_page_bytes() ? map_at(NULL, lead + bytes, 0)
+						  : map_aligned(lead + bytes, align, lead);
 
 	errno = saved;
-	return p;
+	return start ? start + lead : NULL;
+}
+
+void *pa_os_map(size_t bytes, size_t align)
+{
+	return pa_os_map_behind(0, bytes, align);
+}
+
+bool pa_os_map_at(void *start, size_t bytes)
+{
+	int saved = errno;
+	bool is_mapped = map_exactly(start, bytes);
+
+	errno = saved;
+	return is_mapped;
+}
+
+void pa_os_guard(void *start, size_t bytes, bool may_split)
+{
+	int saved = errno;
+	bool is_refused = pa_load_relaxed(&os.no_guard);
+
+	if (!is_refused && madvise(start, bytes, MADV_GUARD_INSTALL) != 0) {
+		is_refused = true;
+		if (errno == EINVAL)
+			pa_store_relaxed(&os.no_guard, true);
+	}
+	if (is_refused && may_split)
+		mprotect(start, bytes, PROT_NONE);
+	errno = saved;
+}
+
+void *pa_os_map_guarded(size_t bytes, size_t align)
+{
+	size_t page = pa_os_page_bytes();
+	char *start = pa_os_map_behind(page, bytes + page, align);
+
+	if (start) {
+		pa_os_guard(start - page, page, true);
+		pa_os_guard(start + bytes, page, true);
+	}
+	return start;
+}
+
+void pa_os_unmap_guarded(void *start, size_t bytes)
+{
+	size_t page = pa_os_page_bytes();
+
+	pa_os_unmap((char *)start - page, bytes + 2 * page);
 }
 
 void pa_os_unmap(void *start, size_t bytes)

@@ -28,6 +28,25 @@ size_t pa_os_page_bytes(void);
 void *pa_os_map(size_t bytes, size_t align);
 void pa_os_unmap(void *start, size_t bytes);
 
+/* The same at an address where nothing is mapped yet; false if there is something. */
+bool pa_os_map_at(void *start, size_t bytes);
+
+/* The same with so many bytes before what is aligned and returned; lead is less than align, or align is 1. */
+void *pa_os_map_behind(size_t lead, size_t bytes, size_t align);
+
+/*
+ * Whoever touches these pages gets SIGSEGV.  With may_split, a kernel that cannot guard a part of a mapping
+ * (before Linux 6.13) may make several of it.  A refusal is no error.
+ */
+void pa_os_guard(void *start, size_t bytes, bool may_split);
+
+/*
+ * The same as pa_os_map between two guard pages, so that what runs over the end of something else ends before
+ * it gets here.  Mapped and unmapped together with them.
+ */
+void *pa_os_map_guarded(size_t bytes, size_t align);
+void pa_os_unmap_guarded(void *start, size_t bytes);
+
 /* Grow or shrink a mapping; NULL when that is refused (without may_move: when not possible in place). */
 void *pa_os_remap(void *start, size_t old_bytes, size_t new_bytes, bool may_move);
 

@@ -27,6 +27,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
@@ -40,6 +43,8 @@ enum call {
 	POPULATE,
 	WIPE_ON_FORK,
 	NO_HUGE_PAGES,
+	GUARD,
+	SPLIT, /* of mappings, for guards; a run that refuses it refuses all other guards as well */
 	OTHER, /* is made when threads contend, or depends on the machine */
 	CLOCK,
 	AUXV,
@@ -148,6 +153,7 @@ void *__real_mmap(void *, size_t, int, int, int, off_t);
 int __real_munmap(void *, size_t);
 void *__real_mremap(void *, size_t, size_t, int, ...);
 int __real_madvise(void *, size_t, int);
+int __real_mprotect(void *, size_t, int);
 long __real_syscall(long, ...);
 int __real_clock_gettime(clockid_t, struct timespec *);
 unsigned long __real_getauxval(unsigned long);
@@ -159,6 +165,7 @@ void *__wrap_mmap(void *, size_t, int, int, int, off_t);
 int __wrap_munmap(void *, size_t);
 void *__wrap_mremap(void *, size_t, size_t, int, ...);
 int __wrap_madvise(void *, size_t, int);
+int __wrap_mprotect(void *, size_t, int);
 long __wrap_syscall(long, ...);
 int __wrap_clock_gettime(clockid_t, struct timespec *);
 unsigned long __wrap_getauxval(unsigned long);
@@ -201,13 +208,23 @@ void *__wrap_mremap(void *start, size_t old_bytes, size_t new_bytes, int flags, 
 
 int __wrap_madvise(void *start, size_t bytes, int advice)
 {
-	enum call call = advice == MADV_POPULATE_WRITE ? POPULATE
-			 : advice == MADV_WIPEONFORK   ? WIPE_ON_FORK
-			 : advice == MADV_NOHUGEPAGE   ? NO_HUGE_PAGES
-			 : advice == MADV_DONTNEED     ? PURGE
-						       : OTHER;
+	enum call call = advice == MADV_POPULATE_WRITE  ? POPULATE
+			 : advice == MADV_WIPEONFORK    ? WIPE_ON_FORK
+			 : advice == MADV_NOHUGEPAGE    ? NO_HUGE_PAGES
+			 : advice == MADV_GUARD_INSTALL ? GUARD
+			 : advice == MADV_DONTNEED      ? PURGE
+							: OTHER;
 
+	if (call == GUARD && plan != NULL && plan->call == SPLIT) {
+		errno = EINVAL;
+		return -1;
+	}
 	return is_refused(call) ? -1 : __real_madvise(start, bytes, advice);
+}
+
+int __wrap_mprotect(void *start, size_t bytes, int protection)
+{
+	return is_refused(SPLIT) ? -1 : __real_mprotect(start, bytes, protection);
 }
 
 long __wrap_syscall(long number, ...)
@@ -483,7 +500,8 @@ static void check_nothing_is_lost(void)
 			(unsigned long long)stats->live_bytes);
 	uint64_t known = (stats->arenas_made - stats->arenas_released) * MIB + stats->large_bytes +
 			 stats->cached_bytes + stats->record_bytes;
-	uint64_t rest = 64 * KIB + page_bytes(); /* of the chunk of records; the page that forks wipe */
+	uint64_t rest = 64 * KIB; /* of the chunk of records */
+	rest += 9 * page_bytes(); /* that which forks wipe; guards in front of records */
 	uint64_t mapped = ledger_bytes();
 	REQUIRE(mapped <= known + rest + ledger.kept,
 		"%llu KiB are mapped, %llu are known, %llu were refused",
@@ -580,6 +598,9 @@ POINT(batch_purge_ENOSYS, BATCH_PURGE, ENOSYS)
 POINT(populate_EINVAL, POPULATE, EINVAL)
 POINT(populate_ENOMEM, POPULATE, ENOMEM)
 POINT(wipe_on_fork_EINVAL, WIPE_ON_FORK, EINVAL)
+POINT(guard_EINVAL, GUARD, EINVAL)
+POINT(guard_ENOMEM, GUARD, ENOMEM)
+POINT(split_ENOMEM, SPLIT, ENOMEM)
 POINT(clock_EINVAL, CLOCK, EINVAL)
 POINT(no_huge_pages_EINVAL, NO_HUGE_PAGES, EINVAL)
 POINT(no_huge_pages_ENOMEM, NO_HUGE_PAGES, ENOMEM)
@@ -598,6 +619,9 @@ static const struct tap_point points[] = {
 	{ "populate_EINVAL", populate_EINVAL },
 	{ "populate_ENOMEM", populate_ENOMEM },
 	{ "wipe_on_fork_EINVAL", wipe_on_fork_EINVAL },
+	{ "guard_EINVAL", guard_EINVAL },
+	{ "guard_ENOMEM", guard_ENOMEM },
+	{ "split_ENOMEM", split_ENOMEM },
 	{ "clock_EINVAL", clock_EINVAL },
 	{ "no_huge_pages_EINVAL", no_huge_pages_EINVAL },
 	{ "no_huge_pages_ENOMEM", no_huge_pages_ENOMEM },

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
@@ -76,6 +77,31 @@ static char *allocate(size_t bytes)
 	assert_non_null(p);
 	assert_int_equal((uintptr_t)p % PAGE, 0);
 	return p;
+}
+
+/* In a child: whether a write there ends it. */
+static bool is_guarded(char *p)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		*(volatile char *)p = 1;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static void test_table_is_guarded(void **state)
+{
+	(void)state;
+
+	pa_large_free(allocate(PA_MIB));
+	assert_false(is_guarded((char *)large.table));
+	assert_true(is_guarded((char *)large.table - 1));
+	assert_true(is_guarded((char *)large.table - PAGE));
 }
 
 static void test_one_object(void **state)
@@ -594,6 +620,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		point(test_one_object),
+		point(test_table_is_guarded),
 		point(test_alignment),
 		point(test_impossible_sizes),
 		point(test_many_objects),
