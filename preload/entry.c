@@ -185,6 +185,20 @@ PA_NOINLINE void pa_entry_free_slow(void *p, const char *function)
 	pa_free(p, function);
 }
 
+PA_NOINLINE void pa_entry_free_sized_slow(void *p, size_t bytes, const char *function)
+{
+	if (PA_UNLIKELY(stands_aside()) || !p)
+		pa_entry_free_slow(p, function);
+	else
+		pa_free_sized(p, bytes, function);
+}
+
+PA_NOINLINE void pa_entry_settle_slow(const void *p, size_t bytes, struct pa_pool *pool)
+{
+	__asm__ volatile("" : : "r"(p), "r"(bytes)); /* else the compiler leaves them out */
+	pa_heap_settle(pa_thread_heap, pool);
+}
+
 void *pa_entry_memalign(size_t align, size_t bytes)
 {
 	if (PA_UNLIKELY(stands_aside()))
@@ -221,20 +235,18 @@ EXPORT void cfree(void *p)
 	pa_entry_free(p, "cfree");
 }
 
-/* The sizes are hints that this allocator has no need of. */
+/* The sizes are hints that this allocator has no need of; hardened, it makes sure of them. */
 EXPORT void free_sized(void *p, size_t bytes);
 EXPORT void free_sized(void *p, size_t bytes)
 {
-	(void)bytes;
-	pa_entry_free(p, "free_sized");
+	pa_entry_free_sized(p, bytes, "free_sized");
 }
 
 EXPORT void free_aligned_sized(void *p, size_t align, size_t bytes);
 EXPORT void free_aligned_sized(void *p, size_t align, size_t bytes)
 {
 	(void)align;
-	(void)bytes;
-	pa_entry_free(p, "free_aligned_sized");
+	pa_entry_free_sized(p, bytes, "free_aligned_sized");
 }
 
 EXPORT void *calloc(size_t count, size_t each)

@@ -129,7 +129,7 @@ PA_INLINE void *new_plain(size_t bytes)
 OPERATOR_NEW(nw)
 OPERATOR_NEW(na)
 
-/* delete: dl single, da array; Pv the pointer.  Sizes and alignments are hints without need. */
+/* delete: dl single, da array; Pv the pointer.  Sizes and alignments are hints without need, but hardened. */
 #define OPERATOR_DELETE(kind, name) \
 	FUNCTION(void, _Z##kind##Pv, void *p) \
 	{ \
@@ -142,8 +142,7 @@ OPERATOR_NEW(na)
 	} \
 	FUNCTION(void, _Z##kind##Pvm, void *p, size_t bytes) \
 	{ \
-		(void)bytes; \
-		pa_entry_free(p, name); \
+		pa_entry_free_sized(p, bytes, name); \
 	} \
 	FUNCTION(void, _Z##kind##PvSt11align_val_t, void *p, size_t align) \
 	{ \
@@ -159,9 +158,8 @@ OPERATOR_NEW(na)
 	} \
 	FUNCTION(void, _Z##kind##PvmSt11align_val_t, void *p, size_t bytes, size_t align) \
 	{ \
-		(void)bytes; \
 		(void)align; \
-		pa_entry_free(p, name); \
+		pa_entry_free_sized(p, bytes, name); \
 	}
 
 OPERATOR_DELETE(dl, "operator delete")

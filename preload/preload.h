@@ -17,12 +17,26 @@ enum pa_mode pa_preload_mode(void);
 /* Entry points' slow ways: start the library, stand aside, or serve. */
 void *pa_entry_malloc_slow(size_t bytes);
 void pa_entry_free_slow(void *p, const char *function);
+void pa_entry_free_sized_slow(void *p, size_t bytes, const char *function);
+
+/* pa_heap_settle; p and bytes are there so that the fast path need not move them out of their registers. */
+void pa_entry_settle_slow(const void *p, size_t bytes, struct pa_pool *pool);
 void *pa_entry_memalign(size_t align, size_t bytes);
 
 PA_INLINE void pa_entry_free(void *p, const char *function)
 {
 	if (PA_UNLIKELY(!pa_heap_free(pa_thread_heap, p)))
 		pa_entry_free_slow(p, function);
+}
+
+PA_INLINE void pa_entry_free_sized(void *p, size_t bytes, const char *function)
+{
+	struct pa_pool *pool = pa_heap_own_pool(pa_thread_heap, p);
+
+	if (PA_UNLIKELY(!pool))
+		pa_entry_free_sized_slow(p, bytes, function);
+	else if (pa_heap_link(pool, p))
+		pa_entry_settle_slow(p, bytes, pool);
 }
 
 PA_INLINE void *pa_entry_malloc(size_t bytes)

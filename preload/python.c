@@ -15,6 +15,7 @@
  *     the fast path compares that with the heap's.
  * Who does not hold the GIL is served from the thread's heap, as by malloc.
  */
+#include "harden.h"
 #include "preload.h"
 
 #include "idle.h"
@@ -266,6 +267,54 @@ ALLOCATOR(by_turns, by_turns_called)
 ALLOCATOR(by_state_called, slow)
 ALLOCATOR(by_state, by_state_called)
 
+/* --- what it calls in a hardened process: heaps that the fast paths must not be given --- */
+
+static struct pa_heap *hardened_heap(struct pa_heap *heap)
+{
+	bool is_owner = python.has_own_gils ? owns_by_state(heap) : owns_by_turns(heap);
+
+	return is_owner ? heap : heap_of_caller(heap);
+}
+
+static void *malloc_hardened(void *context, size_t bytes)
+{
+	struct pa_heap *heap = hardened_heap(context);
+
+	return heap ? pa_harden_allocate(heap, 1, bytes, false) : pa_malloc(bytes);
+}
+
+static void *calloc_hardened(void *context, size_t count, size_t each)
+{
+	struct pa_heap *heap = hardened_heap(context);
+	size_t bytes;
+
+	if (__builtin_mul_overflow(count, each, &bytes))
+		return NULL;
+	return heap ? pa_harden_allocate(heap, 1, bytes, true) : pa_calloc(bytes);
+}
+
+static void *realloc_hardened(void *context, void *p, size_t bytes)
+{
+	struct pa_heap *heap = hardened_heap(context);
+
+	if (!p)
+		return malloc_hardened(context, bytes);
+	return heap ? pa_harden_reallocate(heap, p, bytes, "PyMem_Realloc")
+		    : pa_realloc(p, bytes, "PyMem_Realloc");
+}
+
+static void free_hardened(void *context, void *p)
+{
+	struct pa_heap *heap = hardened_heap(context);
+
+	if (!p)
+		return;
+	if (heap)
+		pa_harden_free(heap, p, PA_HARDEN_ANY_SIZE, "PyMem_Free");
+	else
+		pa_free(p, "PyMem_Free");
+}
+
 #define FUNCTIONS(how, heap) \
 	{ \
 		.context = (heap), .malloc = malloc_##how, .calloc = calloc_##how, \
@@ -356,7 +405,10 @@ bool pa_python_install(void)
 	pa_store_relaxed(&python.state_where, where_no_state_is());
 	struct py_allocator by_turns = FUNCTIONS(by_turns, python.heap);
 	struct py_allocator by_state = FUNCTIONS(by_state, python.heap);
-	struct py_allocator *allocator = python.has_own_gils ? &by_state : &by_turns;
+	struct py_allocator hardened = FUNCTIONS(hardened, python.heap);
+	struct py_allocator *allocator = pa_is_hardened()      ? &hardened
+					 : python.has_own_gils ? &by_state
+							       : &by_turns;
 	PyMem_SetAllocator(PY_DOMAIN_MEM, allocator);
 	PyMem_SetAllocator(PY_DOMAIN_OBJ, allocator);
 	if (!python.has_own_gils)
@@ -425,5 +477,7 @@ size_t pa_python_trim(void)
 {
 	struct pa_heap *heap = python.heap ? heap_of_caller(python.heap) : NULL;
 
+	if (heap && pa_is_hardened())
+		pa_harden_flush(heap);
 	return heap ? pa_heap_trim(heap) : 0;
 }

@@ -169,6 +169,18 @@ static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
 	return pool;
 }
 
+/* With all that are absent next to them: the more blocks there are, the less can be told of their order. */
+static PA_COLD uint16_t neighbours(uint16_t units, uint16_t absent)
+{
+	uint16_t more = units;
+
+	do {
+		units = more;
+		more |= (uint16_t)((units << 1 | units >> 1) & absent);
+	} while (more != units);
+	return units;
+}
+
 /*
  * The units to take up so that the pool has one more block, resident ones first.  Where the class has
  * been growing, those above as well: a sixteenth of its growth, so no more than that is taken in vain.
@@ -183,7 +195,7 @@ static uint16_t units_to_carve(const struct pa_heap_class *class, const struct p
 
 	for (unsigned unit = pa_highest_bit(units) + 1; unit < end && absent >> unit & 1; unit++)
 		units |= (uint16_t)(1u << unit);
-	return units;
+	return pa_is_hardened() ? neighbours(units, absent) : units;
 }
 
 /* Take up absent units: several that are not resident by one system call, instead of one fault each. */
@@ -221,8 +233,8 @@ void pa_heap_collect_remote(struct pa_heap *heap)
 		/* Both ways: from here on somebody else may put the pool into the list again. */
 		struct pa_block *block = pa_exchange_both(&pool->remote, NULL);
 		while (block) {
-			struct pa_block *next_block = block->next;
-			block->next = pool->list;
+			struct pa_block *next_block = pa_block_next(block);
+			pa_block_set_next(block, pool->list);
 			pool->list = block;
 			pool->slack--;
 			heap->remote_frees++;
@@ -292,7 +304,9 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index)
 	pool = heap->current[class_index];
 	if (!pool->list)
 		pool = refill(heap, class_index);
-	void *block = pool ? pa_heap_pop(heap, class_index) : NULL;
+	void *block = !pool              ? NULL
+		      : pa_is_hardened() ? pa_heap_pop_encoded(heap, class_index)
+					 : pa_heap_pop(heap, class_index);
 	if (!was_busy && pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
@@ -338,7 +352,7 @@ static void free_remote(struct pa_pool *pool, struct pa_block *block)
 	block->key = pa_pool_key(pool);
 	struct pa_block *first = pa_load_relaxed(&pool->remote);
 	do
-		block->next = first;
+		pa_block_set_next(block, first);
 	while (!pa_cas_weak_both(&pool->remote, &first, block)); /* pairs with pa_heap_collect_remote */
 	if (first)
 		return;
@@ -349,6 +363,20 @@ static void free_remote(struct pa_pool *pool, struct pa_block *block)
 		pool->remote_next = head;
 	while (!pa_cas_weak_release(&heap->remote_pools, &head,
 				    pool)); /* pairs with pa_heap_collect_remote */
+}
+
+void pa_heap_put_encoded(struct pa_heap *heap, struct pa_pool *pool, struct pa_block *block)
+{
+	if (!heap || pa_load_relaxed(&pool->owner) != pa_heap_tag(heap)) {
+		free_remote(pool, block);
+		return;
+	}
+	uintptr_t key = pa_pool_key(pool);
+	pa_block_set_next(block, pool->list);
+	block->key = key;
+	pool->list = block;
+	if (--pool->slack < 0)
+		pa_heap_settle(heap, pool);
 }
 
 void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)

@@ -92,8 +92,10 @@ struct pa_heap {
 	_Atomic(uintptr_t) thread; /* whose heap it is, or which came last: see malloc.c and python.c */
 	const void *interpreter;   /* [lock: life] CPython's, of an interpreter heap */
 	struct pa_heap *next;      /* [lock: life] of all heaps, in order of id */
-	struct pa_heap *next_abandoned; /* [lock: life] */
-	_Atomic(uint64_t) trim_served;  /* [owner] see request.h */
+	struct pa_heap *next_abandoned;   /* [lock: life] */
+	_Atomic(uint64_t) trim_served;    /* [owner] see request.h */
+	struct pa_quarantine *quarantine; /* [owner] of a hardened process, from its first free on */
+	bool is_plain; /* [const] its blocks are older than the process is hardened */
 
 	/*
 	 * [atomic] Pools with blocks on their remote list, each exactly once: who puts the first block
@@ -298,6 +300,22 @@ PA_INLINE void *pa_heap_pop(struct pa_heap *heap, unsigned class_index)
 	return block;
 }
 
+/* The same in a hardened process, where the lists are encoded; where somebody wrote over the link, the end. */
+PA_INLINE void *pa_heap_pop_encoded(struct pa_heap *heap, unsigned class_index)
+{
+	struct pa_pool *pool = heap->current[class_index];
+	struct pa_block *block = pool->list;
+
+	if (!block)
+		return NULL;
+	if (PA_UNLIKELY(!pa_pool_has_sound_link(pool, block)))
+		pa_fatal(PA_FATAL_WRITTEN, "free", block);
+	pool->list = pa_block_next(block);
+	pool->slack++;
+	block->key = 0;
+	return block;
+}
+
 /*
  * The pool of a live block of the heap's own; NULL if it is not that simple: another owner's, a large
  * object, or misuse.
@@ -317,17 +335,25 @@ PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const voi
 	return pool;
 }
 
-/* Put a block of the heap's own back on its pool's list. */
-PA_INLINE void pa_heap_put(struct pa_heap *heap, struct pa_pool *pool, struct pa_block *block)
+/* Put a block of the heap's own back on its pool's list; whether the pool is to be settled then. */
+PA_INLINE bool pa_heap_link(struct pa_pool *pool, struct pa_block *block)
 {
 	uintptr_t key = pa_pool_key(pool); /* read before the block is written, so read once */
 
 	block->next = pool->list;
 	block->key = key;
 	pool->list = block;
-	if (PA_UNLIKELY(--pool->slack < 0))
+	return PA_UNLIKELY(--pool->slack < 0);
+}
+
+PA_INLINE void pa_heap_put(struct pa_heap *heap, struct pa_pool *pool, struct pa_block *block)
+{
+	if (pa_heap_link(pool, block))
 		pa_heap_settle(heap, pool);
 }
+
+/* Free a block of whatever heap, in a hardened process. */
+void pa_heap_put_encoded(struct pa_heap *heap, struct pa_pool *pool, struct pa_block *block);
 
 /* Free a block of the heap's own; false if it is not: pa_heap_free_slow finds out. */
 PA_INLINE bool pa_heap_free(struct pa_heap *heap, void *p)

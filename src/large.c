@@ -5,6 +5,7 @@
 #include "large.h"
 
 #include "freed.h"
+#include "guarded.h"
 #include "lock.h"
 #include "os.h"
 #include "reserve.h"
@@ -41,6 +42,7 @@ static struct {
 	struct ghost ghosts[GHOSTS];
 	unsigned next_ghost;
 	_Atomic(uint64_t) removals; /* ever, from the table; read without the lock */
+	bool is_guarded;            /* [const] from the first object on */
 } large;
 
 static int64_t units_of(size_t bytes)
@@ -190,7 +192,10 @@ static void give_back(struct pa_mapping mapping)
 	pa_lock(PA_LOCK_LARGE);
 	remember_locked(mapping);
 	pa_unlock(PA_LOCK_LARGE);
-	pa_os_unmap(mapping.start, mapping.bytes);
+	if (large.is_guarded)
+		pa_guarded_unmap(mapping.start, mapping.bytes);
+	else
+		pa_os_unmap(mapping.start, mapping.bytes);
 	pa_sub_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(mapping.bytes));
 	pa_add_relaxed(&pa_reserve.purges, 1);
 	pa_add_relaxed(&pa_reserve.purged_units, (uint64_t)units_of(mapping.bytes));
@@ -236,7 +241,7 @@ static char *allocate_freed(size_t bytes)
 
 static char *map_fresh(size_t bytes, size_t align)
 {
-	char *start = pa_os_map(bytes, align);
+	char *start = large.is_guarded ? pa_guarded_map(bytes, align) : pa_os_map(bytes, align);
 
 	if (!start)
 		return NULL;
@@ -254,7 +259,7 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 		return NULL;
 	bytes = pa_round_up(pa_max(bytes, 1), page);
 
-	char *start = align <= page ? allocate_freed(bytes) : NULL;
+	char *start = align <= page && !large.is_guarded ? allocate_freed(bytes) : NULL;
 	if (!start) {
 		start = map_fresh(bytes, align);
 		if (!start)
@@ -286,7 +291,10 @@ bool pa_large_free(void *p)
 	pa_unlock(PA_LOCK_LARGE);
 
 	pa_reserve_tick();
-	keep_freed(freed);
+	if (large.is_guarded)
+		give_back(freed);
+	else
+		keep_freed(freed);
 	return true;
 }
 
@@ -345,7 +353,7 @@ static bool resize_by_remap(struct pa_mapping *mapping, size_t bytes)
 
 void *pa_large_resize(void *p, size_t bytes)
 {
-	if (bytes > PA_REQUEST_MAX - pa_os_page_bytes())
+	if (bytes > PA_REQUEST_MAX - pa_os_page_bytes() || large.is_guarded)
 		return NULL;
 	bytes = pa_round_up(pa_max(bytes, 1), pa_os_page_bytes());
 
@@ -395,6 +403,14 @@ uint64_t pa_large_shrink(enum pa_reserve_goal goal)
 		units += (uint64_t)units_of(taken.bytes);
 		give_back(taken);
 	}
+}
+
+bool pa_large_guard(void)
+{
+	pa_lock(PA_LOCK_LARGE);
+	large.is_guarded = large.count == 0 && large.freed.count == 0;
+	pa_unlock(PA_LOCK_LARGE);
+	return large.is_guarded;
 }
 
 void pa_large_count(struct pa_large_counts *counts)

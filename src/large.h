@@ -33,6 +33,12 @@ void *pa_large_resize(void *p, size_t bytes);
 /* Unmap freed mappings until the goal is reached; returns the units given back. */
 uint64_t pa_large_shrink(enum pa_reserve_goal goal);
 
+/*
+ * From now on objects lie between guard pages, and none is kept when it is freed.  False if there are
+ * objects already: then all is as it was.
+ */
+bool pa_large_guard(void);
+
 struct pa_large_counts {
 	uint64_t objects;
 	uint64_t bytes;

@@ -58,7 +58,7 @@ static void after_fork_child(void)
 		pa_store_relaxed(life.mark, KNOWN);
 	pa_idle_after_fork_child();
 	bool is_holder = free_locks();
-	if (!is_holder && !pa_load_relaxed(&pa_thread_heap->is_busy))
+	if (!is_holder && !pa_load_relaxed(&pa_malloc_heap()->is_busy))
 		pa_malloc_after_fork_child();
 }
 
@@ -104,6 +104,8 @@ void pa_life_start(char *const *environment)
 		life.has_options = true;
 		pa_option_parse(environment, getauxval(AT_SECURE) != 0);
 		pa_reserve_set(&pa_options()->keep_free);
+		if (pa_options()->harden)
+			pa_malloc_harden();
 	}
 	if (life.is_started)
 		return;

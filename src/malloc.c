@@ -4,6 +4,7 @@
  */
 #include "malloc.h"
 
+#include "harden.h"
 #include "large.h"
 #include "lock.h"
 #include "os.h"
@@ -15,6 +16,12 @@ __thread struct pa_heap *pa_thread_heap __attribute__((tls_model("initial-exec")
 
 /* [owner: thread] its heap has been abandoned; what it still asks for comes from the shared one. */
 static __thread bool thread_has_ended __attribute__((tls_model("initial-exec")));
+
+/*
+ * [owner: thread] Its heap, where the process is hardened: pa_thread_heap stays at pa_no_heap then, so that
+ * the fast paths find nothing.
+ */
+static __thread struct pa_heap *hardened_heap __attribute__((tls_model("initial-exec")));
 
 static struct {
 	pthread_key_t key;           /* [const] its destructor runs at a thread's end */
@@ -205,7 +212,10 @@ void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, si
 
 static void thread_end(void *heap)
 {
+	if (pa_is_hardened())
+		pa_harden_flush(heap);
 	pa_thread_heap = &pa_no_heap;
+	hardened_heap = NULL;
 	thread_has_ended = true;
 	pa_heap_abandon(heap);
 }
@@ -223,13 +233,16 @@ static struct pa_heap *own_heap(void)
 
 	if (PA_LIKELY(heap != &pa_no_heap))
 		return heap;
-	if (thread_has_ended)
-		return NULL;
+	if (thread_has_ended || hardened_heap)
+		return hardened_heap;
 	heap = pa_heap_acquire(PA_HEAP_THREAD);
 	if (!heap)
 		return NULL;
 	pa_store_relaxed(&heap->thread, pa_thread_identity());
-	pa_thread_heap = heap;
+	if (pa_is_hardened())
+		hardened_heap = heap;
+	else
+		pa_thread_heap = heap;
 	/* May allocate, which is why the heap is there already.  Without a key, heaps are not handed on. */
 	if (threads.has_key)
 		pthread_setspecific(threads.key, heap);
@@ -269,7 +282,8 @@ void *pa_malloc(size_t bytes)
 {
 	void *p;
 
-	WITH_HEAP(p, pa_allocate(heap, bytes));
+	WITH_HEAP(p, pa_is_hardened() ? pa_harden_allocate(heap, 1, bytes, false)
+				      : pa_allocate(heap, bytes));
 	return p;
 }
 
@@ -277,7 +291,8 @@ void *pa_calloc(size_t bytes)
 {
 	void *p;
 
-	WITH_HEAP(p, pa_allocate_zero(heap, bytes));
+	WITH_HEAP(p, pa_is_hardened() ? pa_harden_allocate(heap, 1, bytes, true)
+				      : pa_allocate_zero(heap, bytes));
 	return p;
 }
 
@@ -285,7 +300,8 @@ void *pa_realloc(void *p, size_t bytes, const char *function)
 {
 	void *resized;
 
-	WITH_HEAP(resized, pa_reallocate(heap, p, bytes, function));
+	WITH_HEAP(resized, pa_is_hardened() ? pa_harden_reallocate(heap, p, bytes, function)
+					    : pa_reallocate(heap, p, bytes, function));
 	return resized;
 }
 
@@ -293,20 +309,43 @@ void *pa_memalign(size_t align, size_t bytes)
 {
 	void *p;
 
-	WITH_HEAP(p, allocate_aligned(heap, align, bytes));
+	WITH_HEAP(p, pa_is_hardened() ? pa_harden_allocate(heap, align, bytes, false)
+				      : allocate_aligned(heap, align, bytes));
 	return p;
+}
+
+/* In a hardened process, where the block waits in the thread's heap; bytes as pa_harden_free has it. */
+static PA_COLD void free_hardened(void *p, size_t bytes, const char *function)
+{
+	bool is_shared;
+	struct pa_heap *heap = get_heap(&is_shared);
+
+	pa_harden_free(heap, p, bytes, function);
+	put_heap(is_shared);
 }
 
 void pa_free(void *p, const char *function)
 {
 	/* Needs no heap: what is not the thread's own goes to its owner's remote list. */
-	release(pa_thread_heap, p, function);
+	if (pa_is_hardened())
+		free_hardened(p, PA_HARDEN_ANY_SIZE, function);
+	else
+		release(pa_thread_heap, p, function);
+}
+
+void pa_free_sized(void *p, size_t bytes, const char *function)
+{
+	if (pa_is_hardened())
+		free_hardened(p, bytes, function);
+	else
+		release(pa_thread_heap, p, function);
 }
 
 size_t pa_usable_bytes(const void *p, const char *function)
 {
+	if (pa_is_hardened())
+		return pa_harden_usable_bytes(hardened_heap, p, function);
 	struct pa_pool *pool = pa_heap_find(pa_thread_heap, p, function);
-
 	if (pool)
 		return pool_bytes(pool);
 	size_t bytes = pa_large_bytes(p);
@@ -315,9 +354,27 @@ size_t pa_usable_bytes(const void *p, const char *function)
 	return bytes;
 }
 
+struct pa_heap *pa_malloc_heap(void)
+{
+	return hardened_heap ? hardened_heap : pa_thread_heap;
+}
+
+void pa_malloc_harden(void)
+{
+	if (pa_is_hardened())
+		return;
+	/* What the thread's heap has served has no canaries: nobody allocates from it again. */
+	if (pa_thread_heap != &pa_no_heap) {
+		pa_thread_heap->is_plain = true;
+		pa_thread_heap->state = PA_HEAP_QUARANTINED;
+		pa_thread_heap = &pa_no_heap;
+	}
+	pa_harden_begin();
+}
+
 void pa_malloc_after_fork_child(void)
 {
-	pa_heap_after_fork_child(pa_thread_heap);
+	pa_heap_after_fork_child(pa_malloc_heap());
 	if (threads.shared_heap && threads.shared_heap->state == PA_HEAP_QUARANTINED)
 		threads.shared_heap = NULL;
 }
@@ -326,8 +383,10 @@ size_t pa_malloc_trim(void)
 {
 	size_t bytes = 0;
 
-	if (pa_thread_heap != &pa_no_heap)
-		bytes += pa_heap_trim(pa_thread_heap);
+	if (hardened_heap)
+		pa_harden_flush(hardened_heap);
+	if (pa_malloc_heap() != &pa_no_heap)
+		bytes += pa_heap_trim(pa_malloc_heap());
 	pa_heap_serve_abandoned(UINT32_MAX);
 	bytes += (size_t)pa_heap_shrink_caches(PA_RESERVE_NOTHING) << PA_UNIT_SHIFT;
 	return bytes;

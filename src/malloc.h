@@ -75,6 +75,9 @@ void *pa_realloc(void *p, size_t bytes, const char *function);
 void *pa_memalign(size_t align, size_t bytes); /* align is a power of two */
 void pa_free(void *p, const char *function);
 
+/* A hardened process makes sure that so many bytes were asked for. */
+void pa_free_sized(void *p, size_t bytes, const char *function);
+
 /* How many bytes of the block at p may be used. */
 size_t pa_usable_bytes(const void *p, const char *function);
 
@@ -86,6 +89,12 @@ size_t pa_malloc_trim(void);
  * itself.  Heaps that have lost their threads are adopted or, half changed, left alone.
  */
 void pa_malloc_after_fork_child(void);
+
+/* The calling thread's heap, or pa_no_heap. */
+struct pa_heap *pa_malloc_heap(void);
+
+/* From now on the process is hardened, see harden.h. Once, before there are threads. */
+void pa_malloc_harden(void);
 
 /* Once, before there are threads. False if the system refuses. */
 bool pa_malloc_init(void);

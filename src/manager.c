@@ -180,6 +180,12 @@ static struct pa_arena *map_locked(void)
 		start = pa_os_map_behind(guard, PA_ARENA_BYTES, PA_ARENA_BYTES);
 	if (start && guard)
 		pa_os_guard(start - guard, guard, may_split);
+	if (start && pa_is_hardened()) {
+		/* Behind the header, but for a page of zeros that is read; see struct pa_arena. */
+		char *behind = start + pa_max(2 * PA_UNIT_BYTES, pa_os_page_bytes());
+		if (behind < start + PA_SLOT_BYTES)
+			pa_os_guard(behind, (size_t)(start + PA_SLOT_BYTES - behind), may_split);
+	}
 	return (struct pa_arena *)start;
 }
 

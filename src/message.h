@@ -57,7 +57,16 @@ void pa_message_write(const char *prefix, const char *const *parts);
 	PA_FATAL(INSIDE, "not at the start of a block", \
 		 "The address lies in memory of the library, but no block begins there: " \
 		 "a pointer that was moved before it was passed.") \
-	PA_FATAL(FREED, "freed already", "The block is free: it was freed before.")
+	PA_FATAL(FREED, "freed already", "The block is free: it was freed before.") \
+	PA_FATAL(OVERRUN, "written beyond its end", \
+		 "With PYARENA_HARDEN: what lies behind the bytes that were asked for has changed.") \
+	PA_FATAL( \
+		WRITTEN, "written to after it was freed", \
+		"With PYARENA_HARDEN: the block was written to while it was free. It is noticed when " \
+		"the block could be used again; the function is the one that freed it.") \
+	PA_FATAL(SIZE, "not of this size", \
+		 "With PYARENA_HARDEN: the size that the program gives, as to free_sized or " \
+		 "operator delete, is not the one that was asked for.")
 
 enum pa_fatal_kind {
 #define PA_FATAL_KIND(name, text, help) PA_FATAL_##name,

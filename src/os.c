@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -242,6 +243,16 @@ void pa_os_populate(void *start, size_t bytes)
 	errno = saved;
 }
 
+bool pa_os_seal(void *start, size_t bytes)
+{
+	int saved = errno;
+	void *p = mmap(start, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		       -1, 0);
+
+	errno = saved;
+	return p != MAP_FAILED;
+}
+
 void pa_os_no_huge_pages(void *start, size_t bytes)
 {
 	int saved = errno;
@@ -315,6 +326,23 @@ bool pa_os_barrier(void)
 int pa_os_process_id(void)
 {
 	return (int)getpid();
+}
+
+void pa_os_random(uint64_t *words, size_t count)
+{
+	int saved = errno;
+	const void *given = (const void *)getauxval(AT_RANDOM); /* 16 bytes */
+	uint64_t start[2] = { 0, 0 };
+
+	if (syscall(SYS_getrandom, words, count * sizeof words[0], GRND_NONBLOCK) !=
+	    (long)(count * sizeof words[0])) {
+		if (given)
+			memcpy(start, given, sizeof start);
+		for (size_t i = 0; i < count; i++)
+			words[i] = (start[i % 2] ^ (pa_os_clock_ns() << 20)) *
+				   (UINT64_C(0x9e3779b97f4a7c15) + 2 * i);
+	}
+	errno = saved;
 }
 
 /*

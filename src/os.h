@@ -60,6 +60,12 @@ size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls);
 /* Make a run resident at once; a refusal is no error (the pages come one by one, then). */
 void pa_os_populate(void *start, size_t bytes);
 
+/*
+ * Give the pages of a mapping back, and keep its addresses from whoever asks for some: they may not be
+ * touched.  False where that is refused; then all is as it was.
+ */
+bool pa_os_seal(void *start, size_t bytes);
+
 /* Keep transparent huge pages out of a mapping, whatever the system is or will be set to. */
 void pa_os_no_huge_pages(void *start, size_t bytes);
 
@@ -84,6 +90,9 @@ void pa_os_futex_wake(_Atomic(uint32_t) *word, int count);
 bool pa_os_barrier(void);
 
 int pa_os_process_id(void);
+
+/* Random bytes: the kernel's; where it refuses them, those that it gave the process at its start, and the time. */
+void pa_os_random(uint64_t *words, size_t count);
 
 /* Write all bytes to a file descriptor, errno kept; interrupted writes go on, errors end it. */
 void pa_os_write(int fd, const char *text, size_t bytes);

@@ -4,6 +4,8 @@
  */
 #include "pool.h"
 
+#include "canary.h"
+
 #define BLOCKS_MAX (PA_SLOT_BYTES / PA_ALIGN)
 #define WORD_BITS 64
 
@@ -125,6 +127,31 @@ static void mark_waste(const struct pa_pool *pool, const struct pa_class *class,
 			((struct pa_block *)(start + at))->key = pa_pool_key(pool);
 }
 
+/*
+ * In a hardened process: the blocks that have just been listed, and no others are, follow each other at random,
+ * and hold nothing.
+ */
+static PA_COLD void shuffle(struct pa_pool *pool, const struct pa_class *class)
+{
+	char *blocks[BLOCKS_MAX];
+	uint64_t random = pa_secret_random();
+	unsigned count = 0;
+
+	for (struct pa_block *block = pool->list; block; block = block->next)
+		blocks[count++] = (char *)block;
+	pool->list = NULL;
+	for (; count > 0; count--) {
+		unsigned i = pa_secret_below(random, count);
+		struct pa_block *block = (struct pa_block *)blocks[i];
+		blocks[i] = blocks[count - 1];
+		random = pa_secret_mix(random, count);
+		pa_canary_clear(block, class->block_bytes);
+		pa_block_set_next(block, pool->list);
+		block->key = pa_pool_key(pool);
+		pool->list = block;
+	}
+}
+
 void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 {
 	const struct pa_class *class = pa_pool_class(pool);
@@ -159,6 +186,8 @@ void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 		next = block;
 	}
 	pool->list = next;
+	if (pa_is_hardened())
+		shuffle(pool, class);
 }
 
 static void set_bit(uint64_t *bits, unsigned i)
@@ -227,7 +256,7 @@ static void find_listed(const struct pa_pool *pool, const struct pa_class *class
 	if (found + (unsigned)pa_pool_used(pool) == present)
 		return;
 	memset(listed, 0, BLOCKS_MAX / 8);
-	for (const struct pa_block *b = pool->list; b; b = b->next)
+	for (const struct pa_block *b = pool->list; b; b = pa_block_next(b))
 		set_bit(listed, index_of(pool, class, b));
 }
 
@@ -235,18 +264,25 @@ static void find_listed(const struct pa_pool *pool, const struct pa_class *class
 static void list_again(struct pa_pool *pool, const struct pa_class *class, char *start,
 		       const uint64_t *listed)
 {
-	struct pa_block **link = &pool->list;
+	struct pa_block *last = NULL;
 
+	pool->list = NULL;
 	for (unsigned word = 0; word < BLOCKS_MAX / WORD_BITS; word++) {
 		for (uint64_t bits = listed[word]; bits; bits &= bits - 1) {
 			unsigned i = word * WORD_BITS + pa_lowest_bit(bits);
 			if (block_units(pool, class, i) & pool->absent)
 				continue;
-			*link = (struct pa_block *)(start + place_of_block(pool, class, i));
-			link = &(*link)->next;
+			struct pa_block *block =
+				(struct pa_block *)(start + place_of_block(pool, class, i));
+			if (last)
+				pa_block_set_next(last, block);
+			else
+				pool->list = block;
+			last = block;
 		}
 	}
-	*link = NULL;
+	if (last)
+		pa_block_set_next(last, NULL);
 }
 
 uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
@@ -292,10 +328,21 @@ unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 	return (2 * present - held) * (2 * present - held) / (4 * present);
 }
 
+bool pa_pool_has_sound_link(const struct pa_pool *pool, const struct pa_block *block)
+{
+	const struct pa_block *next = pa_block_next(block);
+	uint32_t offset = pa_pool_offset(pool, next);
+
+	/* It may be in any MiB that looks like the pool's by the low half of its addresses. */
+	return !next || ((uintptr_t)next >> PA_ARENA_SHIFT == (uintptr_t)block >> PA_ARENA_SHIFT &&
+			 pa_class_is_block_start(pool->reciprocal, offset) &&
+			 index_of(pool, pa_pool_class(pool), next) < pa_pool_class(pool)->blocks);
+}
+
 static bool is_in_list(const struct pa_block *list, const struct pa_block *block)
 {
 	while (list && list != block)
-		list = list->next;
+		list = pa_block_next(list);
 	return list != NULL;
 }
 
@@ -318,7 +365,7 @@ unsigned pa_pool_check(const struct pa_pool *pool)
 	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
 	unsigned count = 0, unlisted = 0;
 
-	for (const struct pa_block *b = pool->list; b; b = b->next) {
+	for (const struct pa_block *b = pool->list; b; b = pa_block_next(b)) {
 		uint32_t offset = pa_pool_offset(pool, b);
 		unsigned block = index_of(pool, class, b);
 		PA_ASSERT(pa_class_is_block_start(pool->reciprocal, offset),

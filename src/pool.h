@@ -16,6 +16,7 @@
 
 #include "atomic.h"
 #include "base.h"
+#include "secret.h"
 #include "sizeclass.h"
 
 #include <string.h>
@@ -28,6 +29,17 @@ struct pa_block {
 	struct pa_block *next;
 	uintptr_t key;
 };
+
+/* Not on the fast path, where links are what they seem: a hardened process does not take it. */
+PA_INLINE struct pa_block *pa_block_next(const struct pa_block *block)
+{
+	return (struct pa_block *)((uintptr_t)block->next ^ pa_secret_of_link(block));
+}
+
+PA_INLINE void pa_block_set_next(struct pa_block *block, const struct pa_block *next)
+{
+	block->next = (struct pa_block *)((uintptr_t)next ^ pa_secret_of_link(block));
+}
 
 enum pa_pool_state {
 	PA_POOL_FREE = 0, /* no pool: a free slot, or the tail of a pool of several */
@@ -148,6 +160,9 @@ void pa_pool_init_run(struct pa_pool *pool, const char *start, unsigned units, u
  */
 uint16_t pa_pool_carve_units(const struct pa_pool *pool, unsigned unit);
 void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units);
+
+/* Whether a listed block's link leads to a block of the pool, or nowhere. */
+bool pa_pool_has_sound_link(const struct pa_pool *pool, const struct pa_block *block);
 
 /* Take all blocks out of the list that touch a dead unit; the dead units become absent and are returned. */
 uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start);

@@ -67,7 +67,7 @@ static void check_growth(size_t count, size_t limit, size_t numerator, size_t de
 		size_t next = size * numerator / denominator + 8;
 		for (size_t i = 0; i < count; i++) {
 			if (blocks[i] == NULL)
-				blocks[i] = CALL(realloc)(NULL, size);
+				blocks[i] = CALL(realloc)(NULL, next);
 			else
 				blocks[i] = resize(blocks[i], size, next, i + size);
 			REQUIRE(blocks[i] != NULL);

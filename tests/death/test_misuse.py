@@ -105,8 +105,8 @@ def program() -> Path:
     return programs.compile_c(source, Path(tempfile.mkdtemp()) / "misuse", "-pthread")
 
 
-def dies(case: str, function: str, faults: set[str], *arguments: str) -> None:
-    result = programs.run([program(), case, *arguments], timeout=60)
+def dies(case: str, function: str, faults: set[str], *arguments: str, **variables: str) -> None:
+    result = programs.run([program(), case, *arguments], timeout=60, variables=variables)
     if result.status == 77:
         pytest.skip("there is no such pointer on this machine")
     assert result.status == -signal.SIGABRT, result
@@ -119,6 +119,11 @@ def dies(case: str, function: str, faults: set[str], *arguments: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_message(case: str) -> None:
     dies(case, *CASES[case])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_message_of_a_hardened_process(case: str) -> None:
+    dies(case, *CASES[case], PYARENA_HARDEN="1")
 
 
 @pytest.mark.parametrize("address", WILD)
@@ -138,8 +143,9 @@ def test_death_needs_no_stderr() -> None:
     assert result.err == "", result
 
 
-def test_right_use_is_silent() -> None:
-    result = programs.run([program(), "nothing_wrong"])
+@pytest.mark.parametrize("harden", ["0", "1"])
+def test_right_use_is_silent(harden: str) -> None:
+    result = programs.run([program(), "nothing_wrong"], variables={"PYARENA_HARDEN": harden})
     assert result.status == 0, result
     assert result.out.endswith("survived\n"), result
     assert result.err == "", result

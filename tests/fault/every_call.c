@@ -15,6 +15,7 @@
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 
+#include "guarded.h"
 #include "idle.h"
 #include "life.h"
 #include "lock.h"
@@ -47,6 +48,7 @@ enum call {
 	SPLIT, /* of mappings, for guards; a run that refuses it refuses all other guards as well */
 	OTHER, /* is made when threads contend, or depends on the machine */
 	CLOCK,
+	RANDOM,
 	AUXV,
 	THREAD,
 	KEY,
@@ -57,6 +59,7 @@ enum call {
 /* The plan of a run, and what came of it; in memory that the run shares with who started it. */
 struct plan {
 	enum call call;
+	bool is_hardened;
 	uint64_t first, last; /* calls of this number are refused */
 	int error;
 	uint64_t made[CALLS]; /* [atomic] */
@@ -178,7 +181,7 @@ void *__wrap_mmap(void *hint, size_t bytes, int protection, int flags, int fd, o
 	if (is_refused(MMAP))
 		return MAP_FAILED;
 	void *start = __real_mmap(hint, bytes, protection, flags, fd, offset);
-	if (plan != NULL && start != MAP_FAILED)
+	if (plan != NULL && start != MAP_FAILED && !(flags & MAP_FIXED)) /* else it was there before */
 		ledger_add(start, bytes);
 	return start;
 }
@@ -236,7 +239,9 @@ long __wrap_syscall(long number, ...)
 	for (size_t i = 0; i < COUNT_OF(arguments); i++)
 		arguments[i] = va_arg(list, long);
 	va_end(list);
-	enum call call = number == SYS_process_madvise ? BATCH_PURGE : OTHER;
+	enum call call = number == SYS_process_madvise ? BATCH_PURGE
+			 : number == SYS_getrandom     ? RANDOM
+						       : OTHER;
 	if (is_refused(call))
 		return -1;
 	return __real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
@@ -511,15 +516,18 @@ static void check_nothing_is_lost(void)
 
 static void run(void)
 {
-	char setting[] = "PYARENA_VERBOSE=0";
+	char setting[] = "PYARENA_HARDEN=0";
 	char *environment[] = { setting, NULL };
+
+	setting[sizeof(setting) - 2] = plan->is_hardened ? '1' : '0';
 
 	alarm(60);
 	pa_life_start(environment);
 	use_items(0, 1);
 	grow();
 	in_threads();
-	as_an_interpreter();
+	if (!plan->is_hardened)
+		as_an_interpreter();
 	in_a_child();
 	for (size_t i = 0; i < ITEMS; i++)
 		if (i % 3 == 0)
@@ -534,6 +542,7 @@ static void run(void)
 		release(&items[i]);
 	pa_idle_stop();
 	pa_malloc_trim();
+	pa_guarded_release();
 	check_all_heaps();
 	check_nothing_is_lost();
 	plan->is_complete = true;
@@ -544,7 +553,10 @@ static void run(void)
 /* Whether the run was refused something. */
 static bool run_with(enum call call, uint64_t number, uint64_t count, int error)
 {
+	bool is_hardened = plan->is_hardened;
+
 	memset(plan, 0, sizeof *plan);
+	plan->is_hardened = is_hardened;
 	plan->call = call;
 	plan->first = number;
 	plan->last = number + count - 1;
@@ -560,7 +572,7 @@ static bool run_with(enum call call, uint64_t number, uint64_t count, int error)
 	return plan->made[call] >= number;
 }
 
-static void fail_every(enum call call, int error)
+static void fail_every(enum call call, int error, bool is_hardened)
 {
 	static const uint64_t counts[] = { 1, 5, UINT64_MAX / 2 };
 	uint64_t spread = tap_value("spread");
@@ -569,6 +581,7 @@ static void fail_every(enum call call, int error)
 	plan = __real_mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 			   0);
 	REQUIRE(plan != MAP_FAILED);
+	plan->is_hardened = is_hardened;
 	for (size_t c = 0; c < COUNT_OF(counts); c++) {
 		uint64_t number = 1;
 		while (run_with(call, number, counts[c], error)) {
@@ -586,7 +599,12 @@ static void fail_every(enum call call, int error)
 #define POINT(name, call, error) \
 	static void name(void) \
 	{ \
-		fail_every(call, error); \
+		fail_every(call, error, false); \
+	}
+#define HARDENED(name, call, error) \
+	static void name(void) \
+	{ \
+		fail_every(call, error, true); \
 	}
 
 POINT(mmap_ENOMEM, MMAP, ENOMEM)
@@ -609,6 +627,11 @@ POINT(thread_EAGAIN, THREAD, EAGAIN)
 POINT(key_EAGAIN, KEY, EAGAIN)
 POINT(atfork_ENOMEM, ATFORK, ENOMEM)
 
+HARDENED(hardened_mmap_ENOMEM, MMAP, ENOMEM)
+HARDENED(hardened_munmap_ENOMEM, MUNMAP, ENOMEM)
+HARDENED(hardened_split_ENOMEM, SPLIT, ENOMEM)
+HARDENED(hardened_random_ENOSYS, RANDOM, ENOSYS)
+
 static const struct tap_point points[] = {
 	{ "mmap_ENOMEM", mmap_ENOMEM },
 	{ "munmap_ENOMEM", munmap_ENOMEM },
@@ -629,6 +652,10 @@ static const struct tap_point points[] = {
 	{ "thread_EAGAIN", thread_EAGAIN },
 	{ "key_EAGAIN", key_EAGAIN },
 	{ "atfork_ENOMEM", atfork_ENOMEM },
+	{ "hardened_mmap_ENOMEM", hardened_mmap_ENOMEM },
+	{ "hardened_munmap_ENOMEM", hardened_munmap_ENOMEM },
+	{ "hardened_split_ENOMEM", hardened_split_ENOMEM },
+	{ "hardened_random_ENOSYS", hardened_random_ENOSYS },
 	{ NULL, NULL },
 };
 

@@ -24,6 +24,7 @@ TAKEN = {
     "SCOPE": ["all", "python"],
     "IDLE": ["auto", "off"],
     "TRIM_FORK": ["0", "1"],
+    "HARDEN": ["0", "1"],
     "STATS": ["0", ":/dev/null"],
     "VERBOSE": ["0", "no", "off", "false"],
 }
@@ -35,6 +36,7 @@ REFUSED = {
     "SCOPE": ["bash", "a", "pythons"],
     "IDLE": ["on", "1"],
     "TRIM_FORK": ["auto", "2"],
+    "HARDEN": ["2", "full"],
     "STATS": ["2", "xml", "jsonx", "file", ":"],
     "VERBOSE": ["loud", "3"],
 }

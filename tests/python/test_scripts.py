@@ -15,7 +15,7 @@ import programs
 from programs import Python
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
-WAYS = {"default": {}, "eager": {"PYARENA_KEEP_FREE": "0"}}
+WAYS = {"default": {}, "eager": {"PYARENA_KEEP_FREE": "0"}, "hardened": {"PYARENA_HARDEN": "1"}}
 
 
 def pythons_for(script: Path) -> list[Python]:

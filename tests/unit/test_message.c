@@ -190,6 +190,9 @@ static void test_fatal_texts(void **state)
 			"pyarena: fatal: realloc(0xabc0): not a pointer from this allocator\n",
 		[PA_FATAL_INSIDE] = "pyarena: fatal: realloc(0xabc0): not at the start of a block\n",
 		[PA_FATAL_FREED] = "pyarena: fatal: realloc(0xabc0): freed already\n",
+		[PA_FATAL_OVERRUN] = "pyarena: fatal: realloc(0xabc0): written beyond its end\n",
+		[PA_FATAL_WRITTEN] = "pyarena: fatal: realloc(0xabc0): written to after it was freed\n",
+		[PA_FATAL_SIZE] = "pyarena: fatal: realloc(0xabc0): not of this size\n",
 	};
 	struct capture capture;
 	(void)state;
