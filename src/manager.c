@@ -23,7 +23,7 @@ struct registry {
 #define REGISTRY_FIRST 500u /* arenas; about a page */
 #define SHRINK_ARENAS 4u    /* given back in one call, where only the limit is exceeded */
 #define RECORD_CHUNK (64 * PA_KIB)
-#define SPLIT_MAX 4096u /* arenas for whose guards the kernel may need mappings of their own */
+#define GUARDED_MAX 4096u /* arenas; each guard parts a mapping, of which the kernel allows so many */
 #define ARENA_UNITS (PA_ARENA_USABLE * (unsigned)PA_SLOT_UNITS)
 
 /*
@@ -173,18 +173,18 @@ static char *map_next_locked(void)
 static struct pa_arena *map_locked(void)
 {
 	size_t guard = guard_bytes();
-	bool may_split = registry_count() < SPLIT_MAX;
+	bool may_guard = registry_count() < GUARDED_MAX;
 	char *start = map_next_locked();
 
 	if (!start)
 		start = pa_os_map_behind(guard, PA_ARENA_BYTES, PA_ARENA_BYTES);
-	if (start && guard)
-		pa_os_guard(start - guard, guard, may_split);
-	if (start && pa_is_hardened()) {
+	if (start && guard && may_guard)
+		pa_os_guard(start - guard, guard);
+	if (start && may_guard && pa_is_hardened()) {
 		/* Behind the header, but for a page of zeros that is read; see struct pa_arena. */
 		char *behind = start + pa_max(2 * PA_UNIT_BYTES, pa_os_page_bytes());
 		if (behind < start + PA_SLOT_BYTES)
-			pa_os_guard(behind, (size_t)(start + PA_SLOT_BYTES - behind), may_split);
+			pa_os_guard(behind, (size_t)(start + PA_SLOT_BYTES - behind));
 	}
 	return (struct pa_arena *)start;
 }

@@ -24,9 +24,6 @@
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -44,7 +41,6 @@ static struct {
 	_Atomic(size_t) page_bytes;
 	_Atomic(bool) no_populate;
 	_Atomic(bool) no_batch_purge;
-	_Atomic(bool) no_guard;
 	_Atomic(uintptr_t) next_hint; /* where the next aligned mapping probably fits */
 	_Atomic(bool) no_huge_pages;  /* the kernel has none at all */
 } os;
@@ -136,18 +132,11 @@ bool pa_os_map_at(void *start, size_t bytes)
 	return is_mapped;
 }
 
-void pa_os_guard(void *start, size_t bytes, bool may_split)
+void pa_os_guard(void *start, size_t bytes)
 {
 	int saved = errno;
-	bool is_refused = pa_load_relaxed(&os.no_guard);
 
-	if (!is_refused && madvise(start, bytes, MADV_GUARD_INSTALL) != 0) {
-		is_refused = true;
-		if (errno == EINVAL)
-			pa_store_relaxed(&os.no_guard, true);
-	}
-	if (is_refused && may_split)
-		mprotect(start, bytes, PROT_NONE);
+	mprotect(start, bytes, PROT_NONE);
 	errno = saved;
 }
 
@@ -157,8 +146,8 @@ void *pa_os_map_guarded(size_t bytes, size_t align)
 	char *start = pa_os_map_behind(page, bytes + page, align);
 
 	if (start) {
-		pa_os_guard(start - page, page, true);
-		pa_os_guard(start + bytes, page, true);
+		pa_os_guard(start - page, page);
+		pa_os_guard(start + bytes, page);
 	}
 	return start;
 }

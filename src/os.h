@@ -34,11 +34,8 @@ bool pa_os_map_at(void *start, size_t bytes);
 /* The same with so many bytes before what is aligned and returned; lead is less than align, or align is 1. */
 void *pa_os_map_behind(size_t lead, size_t bytes, size_t align);
 
-/*
- * Whoever touches these pages gets SIGSEGV.  With may_split, a kernel that cannot guard a part of a mapping
- * (before Linux 6.13) may make several of it.  A refusal is no error.
- */
-void pa_os_guard(void *start, size_t bytes, bool may_split);
+/* Whoever touches these pages gets SIGSEGV.  It parts the mapping; a refusal is no error. */
+void pa_os_guard(void *start, size_t bytes);
 
 /*
  * The same as pa_os_map between two guard pages, so that what runs over the end of something else ends before

@@ -28,9 +28,6 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
@@ -45,7 +42,6 @@ enum call {
 	WIPE_ON_FORK,
 	NO_HUGE_PAGES,
 	GUARD,
-	SPLIT, /* of mappings, for guards; a run that refuses it refuses all other guards as well */
 	OTHER, /* is made when threads contend, or depends on the machine */
 	CLOCK,
 	RANDOM,
@@ -211,23 +207,18 @@ void *__wrap_mremap(void *start, size_t old_bytes, size_t new_bytes, int flags, 
 
 int __wrap_madvise(void *start, size_t bytes, int advice)
 {
-	enum call call = advice == MADV_POPULATE_WRITE  ? POPULATE
-			 : advice == MADV_WIPEONFORK    ? WIPE_ON_FORK
-			 : advice == MADV_NOHUGEPAGE    ? NO_HUGE_PAGES
-			 : advice == MADV_GUARD_INSTALL ? GUARD
-			 : advice == MADV_DONTNEED      ? PURGE
-							: OTHER;
+	enum call call = advice == MADV_POPULATE_WRITE ? POPULATE
+			 : advice == MADV_WIPEONFORK   ? WIPE_ON_FORK
+			 : advice == MADV_NOHUGEPAGE   ? NO_HUGE_PAGES
+			 : advice == MADV_DONTNEED     ? PURGE
+						       : OTHER;
 
-	if (call == GUARD && plan != NULL && plan->call == SPLIT) {
-		errno = EINVAL;
-		return -1;
-	}
 	return is_refused(call) ? -1 : __real_madvise(start, bytes, advice);
 }
 
 int __wrap_mprotect(void *start, size_t bytes, int protection)
 {
-	return is_refused(SPLIT) ? -1 : __real_mprotect(start, bytes, protection);
+	return is_refused(GUARD) ? -1 : __real_mprotect(start, bytes, protection);
 }
 
 long __wrap_syscall(long number, ...)
@@ -616,9 +607,7 @@ POINT(batch_purge_ENOSYS, BATCH_PURGE, ENOSYS)
 POINT(populate_EINVAL, POPULATE, EINVAL)
 POINT(populate_ENOMEM, POPULATE, ENOMEM)
 POINT(wipe_on_fork_EINVAL, WIPE_ON_FORK, EINVAL)
-POINT(guard_EINVAL, GUARD, EINVAL)
 POINT(guard_ENOMEM, GUARD, ENOMEM)
-POINT(split_ENOMEM, SPLIT, ENOMEM)
 POINT(clock_EINVAL, CLOCK, EINVAL)
 POINT(no_huge_pages_EINVAL, NO_HUGE_PAGES, EINVAL)
 POINT(no_huge_pages_ENOMEM, NO_HUGE_PAGES, ENOMEM)
@@ -629,7 +618,7 @@ POINT(atfork_ENOMEM, ATFORK, ENOMEM)
 
 HARDENED(hardened_mmap_ENOMEM, MMAP, ENOMEM)
 HARDENED(hardened_munmap_ENOMEM, MUNMAP, ENOMEM)
-HARDENED(hardened_split_ENOMEM, SPLIT, ENOMEM)
+HARDENED(hardened_guard_ENOMEM, GUARD, ENOMEM)
 HARDENED(hardened_random_ENOSYS, RANDOM, ENOSYS)
 
 static const struct tap_point points[] = {
@@ -642,9 +631,7 @@ static const struct tap_point points[] = {
 	{ "populate_EINVAL", populate_EINVAL },
 	{ "populate_ENOMEM", populate_ENOMEM },
 	{ "wipe_on_fork_EINVAL", wipe_on_fork_EINVAL },
-	{ "guard_EINVAL", guard_EINVAL },
 	{ "guard_ENOMEM", guard_ENOMEM },
-	{ "split_ENOMEM", split_ENOMEM },
 	{ "clock_EINVAL", clock_EINVAL },
 	{ "no_huge_pages_EINVAL", no_huge_pages_EINVAL },
 	{ "no_huge_pages_ENOMEM", no_huge_pages_ENOMEM },
@@ -654,7 +641,7 @@ static const struct tap_point points[] = {
 	{ "atfork_ENOMEM", atfork_ENOMEM },
 	{ "hardened_mmap_ENOMEM", hardened_mmap_ENOMEM },
 	{ "hardened_munmap_ENOMEM", hardened_munmap_ENOMEM },
-	{ "hardened_split_ENOMEM", hardened_split_ENOMEM },
+	{ "hardened_guard_ENOMEM", hardened_guard_ENOMEM },
 	{ "hardened_random_ENOSYS", hardened_random_ENOSYS },
 	{ NULL, NULL },
 };
