@@ -366,22 +366,25 @@ static uintptr_t where_no_state_is(void)
  * From 3.7 to 3.11 on, of an idle process: whether no thread holds the GIL.  First the fast path is
  * made to miss, for whoever comes from here on; a barrier makes that known before the state is looked
  * at.  So a thread that is not seen there yet sees the mark, and waits for the heap's lock.  Another
- * barrier brings what the last one has written.  While CPython is being ended, it is not initialized any
- * more before the state goes.
+ * barrier brings what the last one has written.  One that had not seen the lock may have noted its turn
+ * meanwhile, over the mark, and let go of the GIL: it would not miss when it comes again.  While CPython is
+ * being ended, it is not initialized any more before the state goes.
  */
 static bool is_without_gil(struct pa_heap *heap)
 {
 	static const char nobody;
 
 	pa_store_relaxed(&heap->gil_state, &nobody);
-	return pa_os_barrier() && !python.current_state() && pa_os_barrier() && Py_IsInitialized();
+	return pa_os_barrier() && !python.current_state() && pa_os_barrier() &&
+	       pa_load_relaxed(&heap->gil_state) == &nobody && Py_IsInitialized();
 }
 
 static bool purge_unused(void)
 {
 	struct pa_heap *heap = python.heap;
 
-	return heap->state != PA_HEAP_QUARANTINED &&
+	/* The first barrier of all takes the kernel milliseconds to prepare: none for anybody to wait for. */
+	return heap->state != PA_HEAP_QUARANTINED && pa_os_barrier() &&
 	       pa_heap_purge_unused(heap, is_without_gil, ARENAS_AT_ONCE);
 }
 
