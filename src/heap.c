@@ -486,23 +486,29 @@ unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, un
 	return n;
 }
 
-bool pa_heap_purge_unused(struct pa_heap *heap, bool (*is_unused)(struct pa_heap *heap),
-			  unsigned at_most)
+/* Of a claimed heap; false if there is nothing more to purge. */
+static bool purge_claimed(struct pa_heap *heap, unsigned at_most)
 {
-	if (!pa_heap_try_lock(heap, PA_HEAP_CLAIMED))
-		return false;
-	bool is_there = is_unused(heap);
-	uint64_t tick = pa_load_relaxed(&pa_reserve.ticks);
-	if (is_there && tick != heap->expected_tick) {
+	bool is_there = true;
+
+	if (pa_load_relaxed(&pa_reserve.ticks) != heap->expected_tick)
 		pa_shelf_expect_dead_anew(heap);
-		heap->expected_tick = tick;
-	}
 	for (; is_there && at_most > 0; at_most--) {
 		is_there = heap->queue_first && pa_reserve_is_above(PA_RESERVE_FLOOR);
 		if (is_there)
 			pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
 	}
 	pa_placement_flush(heap);
+	heap->expected_tick = pa_load_relaxed(&pa_reserve.ticks); /* sweeping ticks as well */
+	return is_there;
+}
+
+bool pa_heap_purge_unused(struct pa_heap *heap, bool (*is_unused)(struct pa_heap *heap),
+			  unsigned at_most)
+{
+	if (!pa_heap_try_lock(heap, PA_HEAP_CLAIMED))
+		return false;
+	bool is_there = is_unused(heap) && purge_claimed(heap, at_most);
 	pa_heap_unlock(heap);
 	return is_there;
 }
