@@ -105,3 +105,10 @@ def test_loaded_late(python: Python, tmp_path: Path) -> None:
     assert (expected.status, expected.out) == (0, "done\n"), f"fails without it: {expected}"
     result = programs.run([program, library], variables=home(python))
     assert (result.status, result.out, result.err) == (0, "done\n", expected.err), result
+
+
+def test_no_claim_over_a_noted_turn(tmp_path: Path) -> None:
+    """A thread comes and goes while the idle thread is about to claim the heap; no CPython has to be there."""
+    program = programs.compile_c(SOURCES / "turns.c", tmp_path / "turns", "-rdynamic", "-lpthread")
+    result = programs.run([program])
+    assert (result.status, result.out, result.err) == (0, "done\n", ""), result
