@@ -14,7 +14,7 @@
 #include "reserve.h"
 #include "shelf.h"
 
-#define GROWTH_SHARE 16  /* of its growth, that a class takes up at once */
+#define GROWTH_SHARE 24  /* of its growth, that a class takes up at once */
 #define LOSSES_MAX 16    /* after which a class keeps its empty pool */
 #define TURNS_MAX 16     /* that dead units of an arena wait for more */
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
@@ -183,7 +183,7 @@ static PA_COLD uint16_t neighbours(uint16_t units, uint16_t absent)
 
 /*
  * The units to take up so that the pool has one more block, resident ones first.  Where the class has
- * been growing, those above as well: a sixteenth of its growth, so no more than that is taken in vain.
+ * been growing, those above as well: a share of its growth, so no more than that is taken in vain.
  */
 static uint16_t units_to_carve(const struct pa_heap_class *class, const struct pa_pool *pool,
 			       uint16_t resident)

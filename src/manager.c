@@ -162,9 +162,10 @@ static struct pa_run extent(char *start)
 /* Where the next below the newest is; NULL if something else is there. */
 static char *map_next_locked(void)
 {
+	if (!manager.newest)
+		return NULL;
 	char *start = (char *)manager.newest - PA_ARENA_BYTES;
-
-	if (!manager.newest || pa_pagemap_has(start))
+	if (pa_pagemap_has(start))
 		return NULL;
 	struct pa_run mapping = extent(start);
 	return pa_os_map_at(mapping.start, mapping.bytes) ? start : NULL;

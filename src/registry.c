@@ -235,16 +235,14 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 		registry.last = heap; /* likewise */
 		if (heap->state == PA_HEAP_QUARANTINED)
 			continue;
-		if (heap == own) {
-			pa_heap_part(heap);
-		} else if (pa_load_relaxed(&heap->is_busy)) {
+		if (heap != own && pa_load_relaxed(&heap->is_busy)) {
 			quarantine(heap);
+		} else if (heap == own || heap->kind == PA_HEAP_INTERPRETER) {
+			pa_heap_part(heap); /* whoever holds its GIL owns an interpreter's */
 		} else if (heap->kind == PA_HEAP_THREAD) {
 			if (heap->state == PA_HEAP_OWNED)
 				settle_missed(heap);
 			put_abandoned_locked(heap); /* nobody else is there to lock out */
-		} else if (heap->kind == PA_HEAP_INTERPRETER) {
-			pa_heap_part(heap); /* it lives on: whoever holds its GIL owns the heap */
 		}
 	}
 }

@@ -36,7 +36,7 @@ EXAMPLES = """\
 WELL, NOTE, WRONG = "ok", "note", "WRONG"
 
 # As src/option.def has them, which a test compares.
-_OPTIONS = ("KEEP_FREE", "PYTHON", "DISABLE", "SCOPE", "IDLE", "TRIM_FORK", "STATS", "VERBOSE")
+_OPTIONS = ("KEEP_FREE", "PYTHON", "DISABLE", "SCOPE", "IDLE", "TRIM_FORK", "HARDEN", "STATS", "VERBOSE")
 
 # Libraries that bring an allocator of their own, by what their file is called.
 _PRIVATE = (

@@ -13,6 +13,8 @@ warnings.simplefilter("always")
 warnings.showwarning = lambda message, *_: warned.append(message)
 # What is kept is told by the user: then there is nothing to watch for.
 WATCHED = 1 if "PYARENA_KEEP_FREE" in os.environ else 2
+# Hardened, every call takes the slow path, of which the child's first may begin to watch.
+BORN = 2 if "PYARENA_HARDEN" in os.environ else 1
 
 
 def threads():
@@ -41,9 +43,7 @@ def fork_after(pause, job):
 
 
 def be_born():
-    # Hardened, every call takes the slow path, of which the child's first may begin to watch.
-    at_most = 2 if "PYARENA_HARDEN" in os.environ else 1
-    assert threads() <= at_most, f"a child begins with {threads()} threads"
+    assert threads() <= BORN, f"a child begins with {threads()} threads"
 
 
 def settle():
