@@ -28,7 +28,7 @@ Run the workloads that know their survivors under libpyarena, and tell where set
 A workload settles, then idles; meanwhile its records are read from outside, as pyarena stats does.  The parts add up
 to what is settled.  MB are 2^20 bytes.  docs/benchmarks.md explains the columns.
 """
-_IDLE_SECONDS = 3.0
+_IDLE_SECONDS = 5.0
 _QUIET_SECONDS = 2.2  # without processor time: longer than any workload pauses, and than the reserve lasts
 _NOTHING = workloads.SCRIPTS / "_nothing.py"
 
