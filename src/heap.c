@@ -14,7 +14,7 @@
 #include "reserve.h"
 #include "shelf.h"
 
-#define GROWTH_SHARE 24  /* of its growth, that a class takes up at once */
+#define GROWTH_SHARE 48  /* of its growth, that a class takes up at once */
 #define LOSSES_MAX 16    /* after which a class keeps its empty pool */
 #define TURNS_MAX 16     /* that dead units of an arena wait for more */
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */

@@ -604,7 +604,7 @@ static void test_growth_takes_up_units_ahead(void **state)
 		steps += now > before;
 		before = now;
 	}
-	assert_in_range(steps, BLOCKS / PER_UNIT / 16, BLOCKS / PER_UNIT / 3);
+	assert_in_range(steps, BLOCKS / PER_UNIT / 16, BLOCKS / PER_UNIT / 2);
 	for (unsigned i = 0; i < BLOCKS; i++)
 		release(heap, blocks[i]);
 }
