@@ -26,12 +26,6 @@ struct block {
 	bool is_plain; /* older than the process is hardened: all of its room counts as asked for */
 };
 
-static size_t room_of(const struct pa_pool *pool)
-{
-	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT
-						 : pa_pool_class(pool)->block_bytes;
-}
-
 static struct block find_large(const void *p, const char *function)
 {
 	struct block block = { .start = (char *)(uintptr_t)p, .is_plain = !has_guarded_large };
@@ -44,7 +38,9 @@ static struct block find_large(const void *p, const char *function)
 
 static struct block find_small(struct pa_pool *pool, const void *p)
 {
-	struct block block = { .start = (char *)(uintptr_t)p, .pool = pool, .room = room_of(pool) };
+	struct block block = { .start = (char *)(uintptr_t)p,
+			       .pool = pool,
+			       .room = pa_pool_block_bytes(pool) };
 
 	block.bytes = block.room;
 	block.is_plain = pa_arena_of(pool)->heap->is_plain;
@@ -80,7 +76,7 @@ static void *take_class(struct pa_heap *heap, unsigned class_index)
 		p = pa_heap_allocate_slow(heap, class_index);
 	if (!p)
 		return NULL;
-	if (!pa_canary_is_clear(p, room_of(pa_arena_pool_at(p)), sizeof *p))
+	if (!pa_canary_is_clear(p, pa_pool_block_bytes(pa_arena_pool_at(p)), sizeof *p))
 		pa_fatal(PA_FATAL_WRITTEN, "free", p);
 	*p = (struct pa_block){ 0 };
 	return p;
@@ -127,7 +123,7 @@ void *pa_harden_allocate(struct pa_heap *heap, size_t align, size_t bytes, bool 
 		return NULL;
 	}
 	if (pa_pagemap_has(p))
-		pa_canary_set(p, room_of(pa_arena_pool_at(p)), bytes);
+		pa_canary_set(p, pa_pool_block_bytes(pa_arena_pool_at(p)), bytes);
 	else if (has_guarded_large)
 		pa_canary_set(p, pa_large_bytes(p), bytes);
 	return p;
@@ -140,7 +136,7 @@ static void release(struct pa_heap *heap, char *p)
 {
 	struct pa_pool *pool = pa_arena_pool_at(p);
 
-	if (!pa_canary_is_clear(p, room_of(pool), 0))
+	if (!pa_canary_is_clear(p, pa_pool_block_bytes(pool), 0))
 		pa_fatal(PA_FATAL_WRITTEN, "free", p);
 	pa_heap_put_encoded(heap, pool, (struct pa_block *)p);
 }
@@ -180,8 +176,8 @@ static void free_block(struct pa_heap *heap, struct block block, const char *fun
 		release(heap, block.start);
 		return;
 	}
+	release_what_is_due(heap, false); /* before it comes, else it might be the one that goes */
 	pa_quarantine_put(heap->quarantine, (struct pa_quarantined){ block.start, block.room });
-	release_what_is_due(heap, false);
 }
 
 void pa_harden_free(struct pa_heap *heap, void *p, size_t bytes, const char *function)

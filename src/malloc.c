@@ -117,12 +117,6 @@ static void release(struct pa_heap *heap, void *p, const char *function)
 		pa_heap_free_slow(heap, p, function);
 }
 
-static size_t pool_bytes(const struct pa_pool *pool)
-{
-	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT
-						 : pa_pool_class(pool)->block_bytes;
-}
-
 /* Shrinking never fails: without memory for a smaller block, the old one stays. */
 static PA_COLD void *keep_if_smaller(void *p, size_t had, size_t bytes, int saved)
 {
@@ -180,7 +174,7 @@ static void *reallocate_other(struct pa_heap *heap, void *p, size_t bytes, const
 	}
 	bool is_own_run =
 		pool->class_index == PA_CLASS_RUN && pa_load_relaxed(&pool->owner) == pa_heap_tag(heap);
-	size_t had = pool_bytes(pool);
+	size_t had = pa_pool_block_bytes(pool);
 	if (is_own_run && bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX &&
 	    pa_heap_resize_run(heap, pool, bytes))
 		return p;
@@ -347,7 +341,7 @@ size_t pa_usable_bytes(const void *p, const char *function)
 		return pa_harden_usable_bytes(hardened_heap, p, function);
 	struct pa_pool *pool = pa_heap_find(pa_thread_heap, p, function);
 	if (pool)
-		return pool_bytes(pool);
+		return pa_pool_block_bytes(pool);
 	size_t bytes = pa_large_bytes(p);
 	if (bytes == 0)
 		pa_fatal(PA_FATAL_FOREIGN, function, p);

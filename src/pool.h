@@ -125,6 +125,13 @@ PA_INLINE unsigned pa_pool_slots(const struct pa_pool *pool)
 		       : pa_pool_class(pool)->slots;
 }
 
+/* What each of its blocks has room for. */
+PA_INLINE size_t pa_pool_block_bytes(const struct pa_pool *pool)
+{
+	return pool->class_index == PA_CLASS_RUN ? (size_t)pool->run_units << PA_UNIT_SHIFT
+						 : pa_pool_class(pool)->block_bytes;
+}
+
 /* How far an address of the pool is behind its first block. */
 PA_INLINE uint32_t pa_pool_offset(const struct pa_pool *pool, const void *p)
 {

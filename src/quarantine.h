@@ -31,7 +31,10 @@ struct pa_quarantine {
 /* Put a block into a random place.  Before that, take until there is nothing. */
 void pa_quarantine_put(struct pa_quarantine *quarantine, struct pa_quarantined entry);
 
-/* The block that has waited longest, if there are more than there may be; or, is_all, as long as there is any. */
+/*
+ * The first block of the queue, or where that is empty one of the others, if there are more than there may
+ * be; or, is_all, as long as there is any.
+ */
 struct pa_quarantined pa_quarantine_take(struct pa_quarantine *quarantine, bool is_all);
 
 #endif

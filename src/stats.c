@@ -35,8 +35,8 @@ static struct pool_view view_pool(struct pa_arena *arena, unsigned slot)
 	struct pa_pool *pool = &arena->pools[slot];
 	struct pool_view view = { .class_index = LOOK(pool->class_index) };
 	unsigned first = pa_arena_first_unit(slot), run_units = LOOK(pool->run_units);
-	int used = LOOK(pool->slack) + LOOK(pool->watermark) +
-		   1; /* two words: it may be off, if it runs */
+	/* Of two words, so it may be off while the process runs. */
+	int used = LOOK(pool->slack) + LOOK(pool->watermark) + 1;
 
 	if (view.class_index == PA_CLASS_RUN)
 		view.slots = (run_units + (unsigned)PA_SLOT_UNITS - 1) / (unsigned)PA_SLOT_UNITS;

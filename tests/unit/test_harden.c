@@ -91,10 +91,8 @@ static void test_zeros(void **state)
 			assert_true(is_all(p, sizes[i], 0) || !(round & 1));
 			memset(p, 1, sizes[i]);
 			release(p, PA_HARDEN_ANY_SIZE);
-			/* It may not have had to wait: then link and key are there. */
-			if (sizes[i] <= PA_SMALL_MAX - 8 && sizes[i] > sizeof(struct pa_block))
-				assert_true(is_all(p + sizeof(struct pa_block),
-						   sizes[i] - sizeof(struct pa_block), 0));
+			if (sizes[i] <= PA_SMALL_MAX - 8)
+				assert_true(is_all(p, sizes[i], 0));
 		}
 	}
 }
@@ -155,6 +153,22 @@ static void test_blocks_wait(void **state)
 	pa_heap_check(heap);
 }
 
+/* The last to come is not the one that goes, however much waits: what is listed is not zero. */
+static void test_the_last_one_waits(void **state)
+{
+	enum { COUNT = 300, BYTES = 12000 };
+	static unsigned char *blocks[COUNT];
+	(void)state;
+
+	for (unsigned i = 0; i < COUNT; i++)
+		blocks[i] = pa_harden_allocate(heap, 1, BYTES, false);
+	for (unsigned i = 0; i < COUNT; i++) {
+		release(blocks[i], BYTES);
+		assert_true(is_all(blocks[i], BYTES, 0));
+	}
+	assert_true(pa_harden_flush(heap));
+}
+
 static void test_another_heaps_blocks(void **state)
 {
 	enum { COUNT = 3000 };
@@ -204,6 +218,7 @@ int main(void)
 		cmocka_unit_test(test_impossible_sizes),
 		cmocka_unit_test(test_reallocation),
 		cmocka_unit_test(test_blocks_wait),
+		cmocka_unit_test(test_the_last_one_waits),
 		cmocka_unit_test(test_another_heaps_blocks),
 		cmocka_unit_test(test_trim_gives_all_back),
 	};
