@@ -464,15 +464,6 @@ static const struct tap_point cases[] = {
 
 int main(int argc, char **argv)
 {
-	struct rlimit none = { 0, 0 };
-
-	setrlimit(RLIMIT_CORE, &none);
-	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-		for (const struct tap_point *one = cases; one->name != NULL; one++)
-			puts(one->name);
-		return 0;
-	}
-	if (argc == 2)
-		tap_run_point(cases, argv[1]);
-	return TAP_ERROR;
+	tap_run_only(argc, argv, cases);
+	return TAP_ERROR; /* each case tells what it reached, and ends */
 }

@@ -578,19 +578,11 @@ static const struct tap_point cases[] = {
 
 int main(int argc, char **argv)
 {
-	struct rlimit none = { 0, 0 };
-
-	setrlimit(RLIMIT_CORE, &none);
-	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-		for (const struct tap_point *one = cases; one->name != NULL; one++)
-			puts(one->name);
-		return 0;
-	}
 	if (argc == 3)
 		given_address = (void *)(uintptr_t)strtoull(argv[2], NULL, 0);
 	/* A first thread, so that starting the next one need not allocate where a victim has been. */
 	in_a_thread(free_it, NULL);
-	if (argc < 2 || tap_run_point(cases, argv[1]) != 0)
+	if (tap_run_only(argc, argv, cases) != 0)
 		return TAP_ERROR;
 	dprintf(STDOUT_FILENO, "survived\n");
 	return 0;

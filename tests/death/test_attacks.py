@@ -5,11 +5,8 @@ attack.c, beside this file, commits them, one for each run.  Those on records en
 """
 from __future__ import annotations
 
-import functools
-import os
 import re
 import signal
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,18 +46,11 @@ FAILS = ["poison_the_list", "read_after_free", "read_what_another_left", "learn_
          "foresee_the_order"]
 
 
-@functools.lru_cache(maxsize=None)
-def program() -> Path:
-    """attack as `make check` built it, or built here when pytest is run by hand."""
-    built = Path(os.environ.get("TOP_BUILDDIR", "/nonexistent")) / "tests" / "death" / "attack"
-    if built.is_file():
-        return built
-    source = Path(__file__).resolve().parent / "attack.c"
-    return programs.compile_c(source, Path(tempfile.mkdtemp()) / "attack", "-pthread")
+PROGRAM = Path(__file__).resolve().with_name("attack.c")
 
 
 def attack(case: str, **variables: str) -> programs.Result:
-    result = programs.run([program(), case], timeout=60, variables=variables)
+    result = programs.run([programs.built_c(PROGRAM), case], timeout=60, variables=variables)
     if result.status == 77:
         pytest.skip("the blocks do not lie here as the attack needs them")
     return result
@@ -103,5 +93,5 @@ def test_attack_fails(case: str) -> None:
 
 
 def test_no_case_is_forgotten() -> None:
-    listed = programs.run([program(), "--list"], preload=False).out.split()
+    listed = programs.run([programs.built_c(PROGRAM), "--list"], preload=False).out.split()
     assert sorted(listed) == sorted([*GUARDED, *NOTICED, *FAULTS, *FAILS])

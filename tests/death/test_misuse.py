@@ -5,11 +5,8 @@ misuse.c, beside this file, commits them, one for each run.
 """
 from __future__ import annotations
 
-import functools
-import os
 import re
 import signal
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -95,18 +92,11 @@ ADDRESS_CASES = {
 OTHER_CASES = {"nothing_wrong", "free_with_stderr_closed"}
 
 
-@functools.lru_cache(maxsize=None)
-def program() -> Path:
-    """misuse as `make check` built it, or built here when pytest is run by hand."""
-    built = Path(os.environ.get("TOP_BUILDDIR", "/nonexistent")) / "tests" / "death" / "misuse"
-    if built.is_file():
-        return built
-    source = Path(__file__).resolve().parent / "misuse.c"
-    return programs.compile_c(source, Path(tempfile.mkdtemp()) / "misuse", "-pthread")
+PROGRAM = Path(__file__).resolve().with_name("misuse.c")
 
 
 def dies(case: str, function: str, faults: set[str], *arguments: str, **variables: str) -> None:
-    result = programs.run([program(), case, *arguments], timeout=60, variables=variables)
+    result = programs.run([programs.built_c(PROGRAM), case, *arguments], timeout=60, variables=variables)
     if result.status == 77:
         pytest.skip("there is no such pointer on this machine")
     assert result.status == -signal.SIGABRT, result
@@ -138,19 +128,19 @@ def test_other_functions_name_themselves(case: str) -> None:
 
 
 def test_death_needs_no_stderr() -> None:
-    result = programs.run([program(), "free_with_stderr_closed"])
+    result = programs.run([programs.built_c(PROGRAM), "free_with_stderr_closed"])
     assert result.status == -signal.SIGABRT, result
     assert result.err == "", result
 
 
 @pytest.mark.parametrize("harden", ["0", "1"])
 def test_right_use_is_silent(harden: str) -> None:
-    result = programs.run([program(), "nothing_wrong"], variables={"PYARENA_HARDEN": harden})
+    result = programs.run([programs.built_c(PROGRAM), "nothing_wrong"], variables={"PYARENA_HARDEN": harden})
     assert result.status == 0, result
     assert result.out.endswith("survived\n"), result
     assert result.err == "", result
 
 
 def test_no_case_is_forgotten() -> None:
-    listed = programs.run([program(), "--list"], preload=False).out.split()
+    listed = programs.run([programs.built_c(PROGRAM), "--list"], preload=False).out.split()
     assert set(listed) == set(CASES) | set(ADDRESS_CASES) | OTHER_CASES

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Mapping, Sequence
 
@@ -205,6 +206,14 @@ def label(python: Python) -> str:
     """A short name, unique on this machine."""
     same = [other for other in pythons() if other.version == python.version]
     return python.version if len(same) == 1 else f"{python.version}.{same.index(python) + 1}"
+
+
+@functools.lru_cache(maxsize=None)
+def built_c(source: Path) -> Path:
+    """A C program of the tests as `make check` built it, or built here when pytest is run by hand."""
+    place = source.relative_to(ROOT).with_suffix("")
+    built = Path(os.environ.get("TOP_BUILDDIR", "/nonexistent")) / place
+    return built if built.is_file() else compile_c(source, Path(tempfile.mkdtemp()) / source.stem, "-pthread")
 
 
 def compile_c(source: Path | str, target: Path, *arguments: str | Path) -> Path:

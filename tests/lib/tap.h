@@ -313,6 +313,24 @@ static inline int tap_run_point(const struct tap_point *points, const char *name
 	return TAP_ERROR;
 }
 
+/*
+ * For a program whose points end it, one for each run: argv[1] names the point, or is --list.  Leaves no core
+ * behind.  Returns the point's status, or ends with TAP_ERROR if it is none.
+ */
+static inline int tap_run_only(int argc, char **argv, const struct tap_point *points)
+{
+	struct rlimit none = { 0, 0 };
+
+	setrlimit(RLIMIT_CORE, &none);
+	if (argc < 2)
+		exit(TAP_ERROR);
+	if (strcmp(argv[1], "--list") != 0)
+		return tap_run_point(points, argv[1]);
+	for (; points->name != NULL; points++)
+		puts(points->name);
+	exit(0);
+}
+
 /* The whole of main(). */
 static inline int tap_main(int argc, char **argv, const struct tap_point *points,
 			   struct tap_option *options)
