@@ -27,6 +27,12 @@ def exhaust(make):
     raise AssertionError("no MemoryError")
 
 
+# CPython before 3.8 ends a thread by pthread_exit, for which the first one loads libgcc_s: there is
+# to be room for that, whichever thread holds all there is.
+first_thread = threading.Thread(target=int)
+first_thread.start()
+first_thread.join()
+
 survivors = [[i, str(i)] for i in range(20000)]
 lower(80 << 20)
 for round in range(2):
