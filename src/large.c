@@ -4,17 +4,21 @@
  */
 #include "large.h"
 
+#include "filling.h"
 #include "freed.h"
 #include "guarded.h"
 #include "lock.h"
 #include "os.h"
 #include "reserve.h"
+#include "sizeclass.h"
 
 #include <string.h>
 
 #define GHOSTS 64u                     /* mappings given back that are remembered */
 #define GIVE_BACK_BYTES (256 * PA_KIB) /* at least, in one call */
 #define TABLE_FIRST 256u               /* entries; a power of two */
+#define POPULATE_MAX (16 * PA_MIB)     /* of one object */
+#define SIZES 24u                      /* doublings from PA_MEDIUM_MAX on whose filling is watched */
 
 /* Linear probing, at most half full. */
 struct table {
@@ -41,8 +45,9 @@ static struct {
 	struct pa_freed freed; /* the cache */
 	struct ghost ghosts[GHOSTS];
 	unsigned next_ghost;
-	_Atomic(uint64_t) removals; /* ever, from the table; read without the lock */
-	bool is_guarded;            /* [const] from the first object on */
+	struct pa_filling filling[2][SIZES]; /* of objects that need not, and need be zero */
+	_Atomic(uint64_t) removals;          /* ever, from the table; read without the lock */
+	bool is_guarded;                     /* [const] from the first object on */
 } large;
 
 static int64_t units_of(size_t bytes)
@@ -218,8 +223,11 @@ static struct pa_mapping taken_locked(struct pa_mapping mapping)
 	return mapping;
 }
 
-/* A freed mapping for bytes; or, cut or grown to size, the largest that need not more than double. */
-static char *allocate_freed(size_t bytes)
+/*
+ * A freed mapping for bytes; or, cut or grown to size, the largest that need not more than double.  *has
+ * is how much of it is resident.
+ */
+static char *allocate_freed(size_t bytes, size_t *has)
 {
 	pa_lock(PA_LOCK_LARGE);
 	struct pa_mapping taken = pa_freed_take(&large.freed, bytes);
@@ -227,6 +235,7 @@ static char *allocate_freed(size_t bytes)
 		taken = pa_freed_take_largest(&large.freed, bytes / 2);
 	taken_locked(taken);
 	pa_unlock(PA_LOCK_LARGE);
+	*has = taken.bytes;
 	if (!taken.start || taken.bytes == bytes)
 		return taken.start;
 
@@ -237,6 +246,61 @@ static char *allocate_freed(size_t bytes)
 	}
 	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes - taken.bytes));
 	return grown;
+}
+
+static struct pa_filling *filling_of(size_t bytes, bool has_zeros)
+{
+	size_t doublings = pa_highest_bit(bytes / PA_MEDIUM_MAX | 1);
+
+	return &large.filling[has_zeros][pa_min(doublings, SIZES - 1)];
+}
+
+/* As far as it would have been populated, but for a sixteenth. */
+static bool is_filled(struct pa_mapping mapping)
+{
+	size_t bytes = pa_min(mapping.bytes, POPULATE_MAX);
+
+	return pa_os_resident_bytes(mapping.start, bytes) >= bytes - bytes / 16;
+}
+
+static void note_filling(struct pa_filling *filling, struct pa_mapping watched)
+{
+	bool filled = is_filled(watched);
+
+	pa_lock(PA_LOCK_LARGE);
+	pa_filling_note(filling, filled);
+	pa_unlock(PA_LOCK_LARGE);
+}
+
+/* An object that will be filled, as those of its size were before, is made resident at once, from what it has on. */
+static void populate_expected(struct pa_mapping mapping, size_t has, bool has_zeros)
+{
+	struct pa_filling *filling = filling_of(mapping.bytes, has_zeros);
+
+	pa_lock(PA_LOCK_LARGE);
+	struct pa_mapping watched = filling->watched;
+	pa_unlock(PA_LOCK_LARGE);
+	bool filled =
+		watched.start && is_filled(watched); /* should it end just now: see pa_filling_look */
+
+	pa_lock(PA_LOCK_LARGE);
+	pa_filling_look(filling, watched.start, filled);
+	bool is_expected = pa_filling_expect(filling, mapping);
+	pa_unlock(PA_LOCK_LARGE);
+	size_t end = pa_min(mapping.bytes, POPULATE_MAX);
+	if (is_expected && has < end)
+		pa_os_populate(mapping.start + has, end - has);
+}
+
+/* An object ends, or changes its size: where to note what it was, or NULL if nobody asked. */
+static struct pa_filling *end_watch_locked(struct pa_mapping mapping)
+{
+	struct pa_filling *any = filling_of(mapping.bytes, false);
+	struct pa_filling *zeros = filling_of(mapping.bytes, true);
+
+	if (pa_filling_end(any, mapping.start))
+		return any;
+	return pa_filling_end(zeros, mapping.start) ? zeros : NULL;
 }
 
 static char *map_fresh(size_t bytes, size_t align)
@@ -254,18 +318,19 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 {
 	size_t page = pa_os_page_bytes();
 
-	*is_zero = false;
 	if (bytes > PA_REQUEST_MAX - page)
 		return NULL;
 	bytes = pa_round_up(pa_max(bytes, 1), page);
 
-	char *start = align <= page && !large.is_guarded ? allocate_freed(bytes) : NULL;
-	if (!start) {
+	size_t has = 0;
+	char *start = align <= page && !large.is_guarded ? allocate_freed(bytes, &has) : NULL;
+	bool is_fresh = !start;
+	if (is_fresh) {
+		has = 0;
 		start = map_fresh(bytes, align);
-		if (!start)
-			return NULL;
-		*is_zero = true;
 	}
+	if (!start)
+		return NULL;
 	pa_lock(PA_LOCK_LARGE);
 	bool has_room = table_reserve_locked();
 	if (has_room)
@@ -275,6 +340,10 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 		give_back((struct pa_mapping){ start, bytes });
 		return NULL;
 	}
+	if (has < bytes)
+		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero && is_fresh);
+	if (is_zero)
+		*is_zero = is_fresh;
 	return start;
 }
 
@@ -288,9 +357,12 @@ bool pa_large_free(void *p)
 	}
 	struct pa_mapping freed = *entry;
 	remove_locked(entry);
+	struct pa_filling *filling = end_watch_locked(freed);
 	pa_unlock(PA_LOCK_LARGE);
 
 	pa_reserve_tick();
+	if (filling)
+		note_filling(filling, freed);
 	if (large.is_guarded)
 		give_back(freed);
 	else
@@ -361,12 +433,17 @@ void *pa_large_resize(void *p, size_t bytes)
 	pa_lock(PA_LOCK_LARGE);
 	struct pa_mapping *entry = find_locked(p);
 	struct pa_mapping mapping = entry ? *entry : (struct pa_mapping){ 0 };
-	if (entry && mapping.bytes != bytes)
+	struct pa_filling *filling = NULL;
+	if (entry && mapping.bytes != bytes) {
 		remove_locked(entry);
+		filling = end_watch_locked(mapping);
+	}
 	pa_unlock(PA_LOCK_LARGE);
 	if (!mapping.start || mapping.bytes == bytes)
 		return mapping.start;
 
+	if (filling)
+		note_filling(filling, mapping);
 	bool is_resized = resize_in_place(&mapping, bytes) || resize_by_remap(&mapping, bytes);
 	pa_lock(PA_LOCK_LARGE);
 	insert_locked(mapping); /* the table has not shrunk: there is room */

@@ -10,7 +10,10 @@
 #include "base.h"
 #include "reserve.h"
 
-/* NULL when the system has no memory.  *is_zero tells that the memory is known to be zero. */
+/*
+ * NULL when the system has no memory.  *is_zero tells whether the memory is known to be zero; who does
+ * not care passes NULL.
+ */
 void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero);
 
 /* False if no large object begins at p. */

@@ -44,9 +44,9 @@ static void *allocate_class(struct pa_heap *heap, unsigned class_index)
 	return p ? p : pa_heap_allocate_slow(heap, class_index);
 }
 
+/* Memory that is sure to be zero sets *is_zero, if somebody wants to know. */
 static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 {
-	*is_zero = false;
 	if (bytes <= PA_TINY_MAX)
 		return allocate_class(heap, pa_class_of_tiny(bytes));
 	if (bytes <= PA_SMALL_MAX)
@@ -74,14 +74,12 @@ static void *allocate(struct pa_heap *heap, size_t bytes, bool *is_zero)
 
 void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
 {
-	bool is_zero;
-
-	return allocate(heap, bytes, &is_zero);
+	return allocate(heap, bytes, NULL);
 }
 
 void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes)
 {
-	bool is_zero;
+	bool is_zero = false;
 	void *p = allocate(heap, bytes, &is_zero);
 
 	return p && !is_zero ? memset(p, 0, bytes) : p;
@@ -89,14 +87,12 @@ void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes)
 
 static void *allocate_aligned_once(struct pa_heap *heap, size_t align, size_t bytes)
 {
-	bool is_zero;
-
 	if (align <= PA_SLOT_BYTES && bytes <= PA_SMALL_MAX &&
 	    pa_round_up(bytes, align) <= PA_SMALL_MAX)
 		return allocate_class(heap, pa_class_of_aligned(bytes, align));
 	if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX)
 		return pa_heap_allocate_run(heap, bytes);
-	return pa_large_allocate(bytes, align, &is_zero);
+	return pa_large_allocate(bytes, align, NULL);
 }
 
 static void *allocate_aligned(struct pa_heap *heap, size_t align, size_t bytes)

@@ -35,6 +35,7 @@
 #endif
 
 #define NS_PER_S 1000000000u
+#define RESIDENT_PAGES 256u /* asked for at once */
 
 /* What the kernel refused once is not asked for again. */
 static struct {
@@ -230,6 +231,23 @@ void pa_os_populate(void *start, size_t bytes)
 	if (madvise(start, bytes, MADV_POPULATE_WRITE) != 0 && errno == EINVAL)
 		pa_store_relaxed(&os.no_populate, true);
 	errno = saved;
+}
+
+size_t pa_os_resident_bytes(void *start, size_t bytes)
+{
+	unsigned char pages[RESIDENT_PAGES];
+	size_t page = pa_os_page_bytes(), resident = 0;
+	int saved = errno;
+
+	for (size_t at = 0; at < bytes; at += sizeof pages * page) {
+		size_t piece = pa_min(sizeof pages * page, bytes - at);
+		if (mincore((char *)start + at, piece, pages) != 0)
+			break;
+		for (size_t i = 0; i < piece / page; i++)
+			resident += (pages[i] & 1) * page;
+	}
+	errno = saved;
+	return resident;
 }
 
 bool pa_os_seal(void *start, size_t bytes)

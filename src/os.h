@@ -57,6 +57,9 @@ size_t pa_os_purge(const struct pa_run *runs, size_t count, uint64_t *calls);
 /* Make a run resident at once; a refusal is no error (the pages come one by one, then). */
 void pa_os_populate(void *start, size_t bytes);
 
+/* How much of a mapping is resident; 0 where the kernel does not tell. */
+size_t pa_os_resident_bytes(void *start, size_t bytes);
+
 /*
  * Give the pages of a mapping back, and keep its addresses from whoever asks for some: they may not be
  * touched.  False where that is refused; then all is as it was.

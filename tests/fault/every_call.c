@@ -39,6 +39,7 @@ enum call {
 	PURGE,
 	BATCH_PURGE,
 	POPULATE,
+	RESIDENT,
 	WIPE_ON_FORK,
 	NO_HUGE_PAGES,
 	GUARD,
@@ -152,6 +153,7 @@ void *__real_mmap(void *, size_t, int, int, int, off_t);
 int __real_munmap(void *, size_t);
 void *__real_mremap(void *, size_t, size_t, int, ...);
 int __real_madvise(void *, size_t, int);
+int __real_mincore(void *, size_t, unsigned char *);
 int __real_mprotect(void *, size_t, int);
 long __real_syscall(long, ...);
 int __real_clock_gettime(clockid_t, struct timespec *);
@@ -164,6 +166,7 @@ void *__wrap_mmap(void *, size_t, int, int, int, off_t);
 int __wrap_munmap(void *, size_t);
 void *__wrap_mremap(void *, size_t, size_t, int, ...);
 int __wrap_madvise(void *, size_t, int);
+int __wrap_mincore(void *, size_t, unsigned char *);
 int __wrap_mprotect(void *, size_t, int);
 long __wrap_syscall(long, ...);
 int __wrap_clock_gettime(clockid_t, struct timespec *);
@@ -214,6 +217,11 @@ int __wrap_madvise(void *start, size_t bytes, int advice)
 						       : OTHER;
 
 	return is_refused(call) ? -1 : __real_madvise(start, bytes, advice);
+}
+
+int __wrap_mincore(void *start, size_t bytes, unsigned char *pages)
+{
+	return is_refused(RESIDENT) ? -1 : __real_mincore(start, bytes, pages);
 }
 
 int __wrap_mprotect(void *start, size_t bytes, int protection)
@@ -606,6 +614,7 @@ POINT(purge_EINVAL, PURGE, EINVAL)
 POINT(batch_purge_ENOSYS, BATCH_PURGE, ENOSYS)
 POINT(populate_EINVAL, POPULATE, EINVAL)
 POINT(populate_ENOMEM, POPULATE, ENOMEM)
+POINT(resident_EAGAIN, RESIDENT, EAGAIN)
 POINT(wipe_on_fork_EINVAL, WIPE_ON_FORK, EINVAL)
 POINT(guard_ENOMEM, GUARD, ENOMEM)
 POINT(clock_EINVAL, CLOCK, EINVAL)
@@ -630,6 +639,7 @@ static const struct tap_point points[] = {
 	{ "batch_purge_ENOSYS", batch_purge_ENOSYS },
 	{ "populate_EINVAL", populate_EINVAL },
 	{ "populate_ENOMEM", populate_ENOMEM },
+	{ "resident_EAGAIN", resident_EAGAIN },
 	{ "wipe_on_fork_EINVAL", wipe_on_fork_EINVAL },
 	{ "guard_ENOMEM", guard_ENOMEM },
 	{ "clock_EINVAL", clock_EINVAL },

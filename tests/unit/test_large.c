@@ -33,6 +33,7 @@ static int begin(void **state)
 	keep(0);
 	pa_large_shrink(PA_RESERVE_NOTHING);
 	memset(large.ghosts, 0, sizeof large.ghosts);
+	memset(large.filling, 0, sizeof large.filling);
 	keep(PA_MIB * 256);
 	mapped_before = pa_load_relaxed(&pa_reserve.mapped_units);
 	dirty_before = (uint64_t)pa_load_relaxed(&pa_reserve.dirty_units);
@@ -60,6 +61,18 @@ static void check(void)
 	assert_int_equal((uint64_t)pa_load_relaxed(&pa_reserve.dirty_units) - dirty_before,
 			 cached_bytes / PAGE);
 	assert_int_equal(pa_load_relaxed(&pa_reserve.mapped_units), (bytes + cached_bytes) / PAGE);
+}
+
+static size_t resident_bytes(char *p, size_t bytes)
+{
+	unsigned char pages[4096];
+	size_t count = 0;
+
+	assert_true(bytes / PAGE <= sizeof pages);
+	assert_int_equal(mincore(p, bytes, pages), 0);
+	for (size_t i = 0; i < bytes / PAGE; i++)
+		count += pages[i] & 1;
+	return count * PAGE;
 }
 
 static bool is_mapped(const void *p)
@@ -252,6 +265,101 @@ static void allocate_apart(unsigned count, const size_t *mib, char **p, char **b
 		p[i] = allocate(mib[i] * PA_MIB);
 		between[i] = allocate(PA_MIB); /* too large for gaps elsewhere */
 	}
+}
+
+/* An object that its user fills up to a share of it in sixteenths, from the front. */
+static char *make_filled(size_t bytes, size_t sixteenths, bool *is_zero)
+{
+	char *p = pa_large_allocate(bytes, 1, is_zero);
+
+	assert_non_null(p);
+	assert_int_equal(resident_bytes(p, bytes), 0);
+	memset(p, 3, bytes / 16 * sixteenths);
+	return p;
+}
+
+/* The next one is resident before it is touched, or not at all. */
+static void check_next(size_t bytes, bool *is_zero, size_t resident)
+{
+	char *p = pa_large_allocate(bytes, 1, is_zero);
+
+	assert_non_null(p);
+	assert_int_equal(resident_bytes(p, bytes), resident);
+	for (size_t i = 0; i < resident; i += PAGE / 2)
+		assert_int_equal(p[i], 0);
+	assert_true(pa_large_free(p));
+}
+
+static void test_what_is_filled_is_populated(void **state)
+{
+	bool is_zero;
+	(void)state;
+
+	keep(0);
+	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
+		assert_true(pa_large_free(make_filled(PA_MIB, 15, NULL)));
+	check_next(PA_MIB, NULL, PA_MIB);
+	check_next(3 * PA_MIB / 2, NULL, 3 * PA_MIB / 2); /* the same doubling */
+	check_next(2 * PA_MIB, NULL, 0);
+	check_next(PA_MIB, &is_zero, 0); /* those that have to be zero are told apart */
+	assert_true(is_zero);
+	check();
+}
+
+static void test_what_is_not_filled_comes_page_by_page(void **state)
+{
+	(void)state;
+	keep(0);
+	for (unsigned i = 0; i < 3 * PA_FILLING_INTERVAL; i++) {
+		char *p = pa_large_allocate(PA_MIB, 1, NULL);
+		assert_int_equal(resident_bytes(p, PA_MIB), 0);
+		memset(p, 3, PA_MIB / 16 * 15 - PAGE);
+		assert_true(pa_large_free(p));
+	}
+}
+
+/* Filled, and living on: the next one is looked at, and so on.  What grows ends as what it was. */
+static void test_filling_is_seen_while_it_lives(void **state)
+{
+	char *p[PA_FILLING_EVIDENCE];
+	bool is_zero;
+	(void)state;
+
+	keep(0);
+	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
+		p[i] = make_filled(PA_MIB, 16, &is_zero);
+	p[0] = pa_large_resize(p[0], 2 * PA_MIB);
+	p[1] = pa_large_resize(p[1], 2 * PA_MIB);
+	assert_int_equal(resident_bytes(p[1], 2 * PA_MIB), PA_MIB);
+	check_next(PA_MIB, &is_zero, PA_MIB);
+	assert_true(is_zero);
+	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
+		assert_true(pa_large_free(p[i]));
+	check();
+}
+
+/* Only so much, and of what is cached and grown only the rest. */
+static void test_populated_parts(void **state)
+{
+	(void)state;
+	keep(0);
+	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++) {
+		assert_true(pa_large_free(make_filled(POPULATE_MAX, 16, NULL)));
+		assert_true(pa_large_free(make_filled(3 * PA_MIB, 16, NULL)));
+	}
+	char *p = pa_large_allocate(POPULATE_MAX + PA_MIB - PAGE, 1, NULL);
+	assert_int_equal(resident_bytes(p, POPULATE_MAX), POPULATE_MAX);
+	assert_int_equal(resident_bytes(p + POPULATE_MAX, PA_MIB - PAGE), 0);
+	assert_true(pa_large_free(p));
+	keep(256 * PA_MIB);
+	p = allocate(2 * PA_MIB);
+	memset(p, 9, 2 * PA_MIB);
+	assert_true(pa_large_free(p));
+	p = pa_large_allocate(3 * PA_MIB, 1, NULL);
+	assert_int_equal(p[0], 9);
+	assert_int_equal(resident_bytes(p, 3 * PA_MIB), 3 * PA_MIB);
+	assert_true(pa_large_free(p));
+	check();
 }
 
 static void test_cache_fits_best(void **state)
@@ -625,6 +733,10 @@ int main(void)
 		point(test_impossible_sizes),
 		point(test_many_objects),
 		point(test_removal_across_the_end_of_the_table),
+		point(test_what_is_filled_is_populated),
+		point(test_what_is_not_filled_comes_page_by_page),
+		point(test_filling_is_seen_while_it_lives),
+		point(test_populated_parts),
 		point(test_cache_fits_best),
 		point(test_cache_is_not_grown_much),
 		point(test_resize_by_the_cache),
