@@ -518,3 +518,9 @@ EXPORT void pyarena_keep_free(size_t bytes)
 	if (!stands_aside())
 		pa_reserve_set(&keep);
 }
+
+EXPORT void pyarena_report(void)
+{
+	if (!stands_aside())
+		pa_life_report();
+}

@@ -6,7 +6,7 @@
 
 declare -A _pyarena_options=(
     # verbs
-    [run]='--keep-free --lib --report --scope --stats --verbose --help'
+    [run]='--keep-free --lib --map --report --scope --stats --verbose --help'
     [stats]='--all --json --output --prometheus --tree --help'
     [doctor]='--lib --help'
     [compare]='--csv --html --idle --json --lib --load --ready-url --runs --with --help'

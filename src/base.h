@@ -26,6 +26,8 @@ _Noreturn void pa_assert_failed(const char *file, int line, const char *sentence
 #define PA_ASSERT(x, sentence) ((void)sizeof(x))
 #endif
 
+#define PA_VERSION PACKAGE_VERSION /* from configure.ac */
+
 #define PA_KIB ((size_t)1024)
 #define PA_MIB (1024 * PA_KIB)
 

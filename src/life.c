@@ -4,6 +4,7 @@
  */
 #include "life.h"
 
+#include "dump.h"
 #include "idle.h"
 #include "large.h"
 #include "lock.h"
@@ -166,15 +167,20 @@ static int open_report(const struct pa_stats_option *option)
 void pa_life_report(void)
 {
 	const struct pa_stats_option *option = &pa_options()->stats;
-	static _Atomic(bool) is_reported;
+	static _Atomic(int) reported; /* the process that has; a child is another */
+	int own = pa_os_process_id();
 
-	if (life.stands_aside || option->format == PA_STATS_NONE || atomic_exchange(&is_reported, true))
+	if (life.stands_aside || option->format == PA_STATS_NONE ||
+	    atomic_exchange(&reported, own) == own)
 		return;
 	int fd = open_report(option);
 	if (fd < 0)
 		return;
-	pa_life_format(option->format == PA_STATS_JSON ? pa_report_json : pa_report_text, write_to_fd,
-		       &fd);
+	if (option->format == PA_STATS_MAP)
+		pa_dump_write(own, &(struct pa_report_sink){ .write = write_to_fd, .context = &fd });
+	else
+		pa_life_format(option->format == PA_STATS_JSON ? pa_report_json : pa_report_text,
+			       write_to_fd, &fd);
 	if (fd != STDERR_FD)
 		pa_os_close(fd);
 }

@@ -7,8 +7,6 @@
 
 #include "report.h"
 
-#define PA_VERSION PACKAGE_VERSION /* from configure.ac */
-
 /*
  * Read the options and make ready for threads and forks.  Called at the first request, whenever that
  * is: it must not need what is not there yet.  Without an environment (too early) options stay at
@@ -20,7 +18,7 @@ void pa_life_start(char *const *environment);
 void pa_life_format(void (*format)(const struct pa_report *, const struct pa_report_sink *),
 		    void (*write)(void *, const char *, size_t), void *context);
 
-/* Write the report that PYARENA_STATS asks for. */
+/* Write the report that PYARENA_STATS asks for, unless this process has. */
 void pa_life_report(void);
 
 /* Once it is known whom the library serves: CPython, and idleness is watched for; or nobody. */

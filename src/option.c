@@ -11,6 +11,7 @@
 
 #define PREFIX "PYARENA_"
 #define PREFIX_LENGTH (sizeof PREFIX - 1)
+#define MAP_PREFIX "map:"
 #define NEAREST_MAX 32 /* longer unknown names resemble none */
 
 enum kind { PA_KIND_BOOL, PA_KIND_KEEP, PA_KIND_CHOICE, PA_KIND_STATS };
@@ -133,13 +134,14 @@ static int parse_keep(const char *value, struct pa_keep_option *field)
 
 static int parse_stats(const char *value, struct pa_stats_option *field)
 {
-	bool is_text;
+	bool is_text, is_map = strncmp(value, MAP_PREFIX, sizeof MAP_PREFIX - 1) == 0;
 
-	if (value[0] == ':') {
-		size_t length = strlen(++value);
+	if (is_map || value[0] == ':') {
+		value += is_map ? sizeof MAP_PREFIX - 1 : 1;
+		size_t length = strlen(value);
 		if (length == 0 || length > PA_STATS_FILE_MAX)
 			return EINVAL;
-		field->format = PA_STATS_JSON;
+		field->format = is_map ? PA_STATS_MAP : PA_STATS_JSON;
 		memcpy(field->file, value, length + 1);
 		return 0;
 	}
@@ -308,7 +310,7 @@ static void describe_keep(const struct pa_keep_option *keep, struct pa_text *val
 static void describe_stats(const struct pa_stats_option *stats, struct pa_text *value)
 {
 	if (stats->file[0] != '\0') {
-		pa_text_string(value, ":");
+		pa_text_string(value, stats->format == PA_STATS_MAP ? MAP_PREFIX : ":");
 		pa_text_string(value, stats->file);
 		return;
 	}
@@ -320,6 +322,7 @@ static void describe_stats(const struct pa_stats_option *stats, struct pa_text *
 		pa_text_string(value, "1");
 		break;
 	case PA_STATS_JSON:
+	case PA_STATS_MAP: /* has a file always */
 		pa_text_string(value, "json");
 		break;
 	}

@@ -18,7 +18,7 @@ struct pa_keep_option {
 
 #define PA_KEEP_PERCENT_MAX 1000
 
-enum pa_stats_format { PA_STATS_NONE, PA_STATS_TEXT, PA_STATS_JSON };
+enum pa_stats_format { PA_STATS_NONE, PA_STATS_TEXT, PA_STATS_JSON, PA_STATS_MAP };
 
 #define PA_STATS_FILE_MAX 400
 

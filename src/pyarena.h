@@ -75,6 +75,12 @@ size_t pyarena_trim(void);
  */
 void pyarena_keep_free(size_t bytes);
 
+/*
+ * Write the report that PYARENA_STATS asks for now instead of at exit, where a program's objects may have
+ * been freed.  Does nothing where none is asked for, or this process has written it.
+ */
+void pyarena_report(void);
+
 #ifdef __cplusplus
 }
 #endif

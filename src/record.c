@@ -7,7 +7,6 @@
 
 #include "heap.h"
 #include "large.h"
-#include "life.h"
 #include "manager.h"
 #include "reserve.h"
 
@@ -72,9 +71,7 @@ static const struct pa_record_field layout[] = {
 	FIELD("pool.dead_units", struct pa_pool, dead_units),
 };
 
-__attribute__((visibility("default"))) extern struct pa_record pyarena_record;
-
-struct pa_record pyarena_record = {
+__attribute__((visibility("default"))) struct pa_record pyarena_record = {
 	.magic = PA_RECORD_MAGIC,
 	.version = PA_RECORD_VERSION,
 	.bytes = sizeof(struct pa_record),

@@ -82,6 +82,8 @@ struct pa_record {
 	const void *places[PA_PLACE_COUNT];
 };
 
+extern struct pa_record pyarena_record;
+
 /* Fill in the places; once, when the library has started to serve. */
 void pa_record_publish(void);
 

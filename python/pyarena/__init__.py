@@ -45,7 +45,7 @@ from typing import Iterator, Optional
 
 from pyarena.fields import Stats
 
-__all__ = ["Stats", "Watch", "is_active", "keep_free", "stats", "trim", "version", "watch"]
+__all__ = ["Stats", "Watch", "is_active", "keep_free", "report", "stats", "trim", "version", "watch"]
 
 _SIZE_MAX = ctypes.c_size_t(-1).value
 _MEGABYTE = 2**20
@@ -70,6 +70,7 @@ def _find_library() -> Optional[ctypes.PyDLL]:
         process.pyarena_keep_free.argtypes = [ctypes.c_size_t]
         process.pyarena_keep_free.restype = None
         process.pyarena_stats.argtypes = [ctypes.POINTER(_StatsRecord)]
+        process.pyarena_report.restype = None
     except AttributeError:
         return None
     return process
@@ -123,6 +124,16 @@ def keep_free(amount: Optional[int]) -> None:
         raise ValueError("keep_free: the amount is a number of bytes, or None for the self-tuned one")
     if _library is not None:
         _library.pyarena_keep_free(_SIZE_MAX if amount is None else min(amount, _SIZE_MAX - 1))
+
+
+def report() -> None:
+    """Write the report that PYARENA_STATS asks for now, not at exit, when CPython has freed its objects.
+
+    For what a process holds when its work is done: atexit.register(pyarena.report).  Does nothing where
+    no report is asked for, or this process has written it.
+    """
+    if _library is not None:
+        _library.pyarena_report()
 
 
 def _resident_bytes() -> int:

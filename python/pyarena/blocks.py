@@ -48,6 +48,14 @@ class Blocks:
             if offset not in free and self._is_present(offset):
                 yield offset
 
+    def dead_units(self) -> int:
+        """A bit for each present unit on which no block lives."""
+        dead = self.pool.present
+        for offset in self.live():
+            for place in range(offset // self.unit_bytes, (offset + self.block_bytes - 1) // self.unit_bytes + 1):
+                dead &= ~(1 << place)
+        return dead
+
     def state(self, number: int) -> str:
         """What a block is."""
         offset = self.pool.lead + number * self.block_bytes

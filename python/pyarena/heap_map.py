@@ -1,31 +1,38 @@
 # SPDX-License-Identifier: MIT
 """What each page of the heap is used for, as cells: the model behind all forms of pyarena map.
 
-A cell is a unit of 4 KiB.  Which blocks of a pool live is known for the pool as a whole, so its cells
-all show the pool's occupancy.
+A cell is a unit of 4 KiB.  How full it is, is told of its pool as a whole.  Which of a pool's units hold
+nothing any more takes a look at its blocks; so many pools have one, the emptiest first.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from pyarena import process
+from pyarena.blocks import Blocks
+from pyarena.dumped import MAGIC, Dump
 from pyarena.fields import Stats
 from pyarena.process import ProcessError
-from pyarena.record import Arena, Geometry, Heap, Pool, SizeClass, Snapshot, Target
+from pyarena.record import Arena, Geometry, Heap, Pool, SizeClass, Snapshot, Target, popcount
 
 _FORM = "pyarena map, form 1"
 
 # The states of a cell.
 LIVE = "live"  # part of a pool with blocks in use
+DEAD = "dead"  # in such a pool, resident, and without a block in use
 FREE = "free"  # resident and free: the reserve
 GIVEN_BACK = "given back"  # address space without memory
 UNTOUCHED = "untouched"  # never used since the arena was made
 RECORDS = "records"  # the library's own
+
+
+_MOST_LOOKS = 8000  # at pools, about two seconds
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,18 @@ class Cell:
     state: str
     count: int
     pool: Pool | None = None
+
+
+class Holder(NamedTuple):
+    """What the pools of a size, or of a heap, hold."""
+
+    name: int | str
+    live: int  # bytes in blocks in use
+    pages: int  # bytes of the pages that these lie on
+    excess: int
+
+
+Name = TypeVar("Name", int, str)
 
 
 @dataclass(frozen=True)
@@ -48,19 +67,25 @@ class HeapMap:
     def of_process(pid: int) -> HeapMap:
         """Read a running process.  Raises ProcessError."""
         with Target(pid) as target:
-            return HeapMap(f"process {pid}: {process.command_line(pid)}", target.read())
+            title, snapshot = f"process {pid}: {process.command_line(pid)}", target.read()
+            return HeapMap(title, _with_dead_units(target, snapshot))
 
     @staticmethod
     def of_file(path: Path) -> HeapMap:
-        """Read a map that save() wrote.  Raises ProcessError."""
+        """Read a map that save() wrote, or the library at exit.  Raises ProcessError."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            data = path.read_bytes()
         except OSError as error:
             raise ProcessError(f"{path} cannot be read: {error.strerror}") from error
+        if data.startswith(MAGIC):
+            dump = Dump(path, data)
+            return HeapMap(f"process {dump.pid} when it wrote {path.name}: {dump.command}", dump.snapshot())
+        try:
+            values = json.loads(data)
         except ValueError as error:
             raise ProcessError(f"{path} is no saved map: {error}") from error
         if not isinstance(values, dict) or values.get("form") != _FORM:
-            raise ProcessError(f"{path} is no saved map of this form (pyarena map --save FILE PID writes one)")
+            raise ProcessError(f"{path} is no map (pyarena map --save FILE PID and pyarena run --map FILE write one)")
         try:
             return HeapMap(str(values["title"]), _snapshot(values["snapshot"]))
         except (KeyError, TypeError) as error:
@@ -109,7 +134,7 @@ class HeapMap:
 
     def _state(self, arena: Arena, unit: int, place: int, pool: Pool | None) -> str:
         if pool and pool.used > 0 and pool.present >> place & 1:
-            return LIVE
+            return DEAD if pool.dead >> place & 1 else LIVE
         if arena.purged >> unit & 1:
             return GIVEN_BACK
         return FREE if arena.touched >> unit & 1 else UNTOUCHED
@@ -120,20 +145,50 @@ class HeapMap:
         present = bin(pool.present).count("1") * unit
         return min(1.0, self.snapshot.live_bytes(pool) / present) if present else 0.0
 
-    def holders(self) -> list[tuple[int, int, int, int]]:
-        """Size classes by what they hold beyond need: (block bytes, live bytes, bytes of pages, the excess)."""
+    def holders(self) -> list[Holder]:
+        """Size classes, by what they hold beyond need; medium objects as size 0."""
+        return self._summed(lambda _, pool: 0 if pool.run_units else self.snapshot.classes[pool.class_index].block_bytes)
+
+    def holding_heaps(self) -> list[Holder]:
+        """Heaps, by what they hold beyond need."""
+        return self._summed(lambda arena, _: self.heap_name(arena))
+
+    def _summed(self, key: Callable[[Arena, Pool], Name]) -> list[Holder]:
         unit = self.snapshot.geometry.unit_bytes
-        sums: dict[int, tuple[int, int]] = {}
+        sums: dict[Name, tuple[int, int]] = {}
         for arena in self.snapshot.arenas:
             for pool in arena.pools:
                 if pool.used <= 0:
                     continue
-                size = 0 if pool.run_units else self.snapshot.classes[pool.class_index].block_bytes
-                live, pages = sums.get(size, (0, 0))
-                held = bin(pool.present).count("1") - pool.dead_units
-                sums[size] = (live + self.snapshot.live_bytes(pool), pages + held * unit)
-        found = [(size, live, pages, max(pages - live, 0)) for size, (live, pages) in sums.items()]
-        return sorted(found, key=lambda entry: -entry[3])
+                name = key(arena, pool)
+                live, pages = sums.get(name, (0, 0))
+                held = popcount(pool.present) - (popcount(pool.dead) or pool.dead_units)
+                sums[name] = (live + self.snapshot.live_bytes(pool), pages + held * unit)
+        found = [Holder(name, live, pages, max(pages - live, 0)) for name, (live, pages) in sums.items()]
+        return sorted(found, key=lambda one: -one.excess)
+
+
+def _with_dead_units(target: Target, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the dead units of the pools that may have any."""
+    found: dict[tuple[int, int], int] = {}
+    sparse = sorted((snapshot.live_bytes(pool) / popcount(pool.present), arena.address, pool.slot, arena, pool)
+                    for arena in snapshot.arenas for pool in arena.pools if _may_have_dead_units(snapshot, pool))  # fmt: skip
+    for _, address, slot, arena, pool in sparse[:_MOST_LOOKS]:
+        try:
+            found[address, slot] = Blocks.read(target, arena, pool).dead_units()
+        except ProcessError:
+            continue  # the arena has just gone
+    arenas = [dataclasses.replace(arena, pools=tuple(
+        dataclasses.replace(pool, dead=found.get((arena.address, pool.slot), 0)) for pool in arena.pools))
+        for arena in snapshot.arenas]  # fmt: skip
+    return dataclasses.replace(snapshot, arenas=arenas)
+
+
+def _may_have_dead_units(snapshot: Snapshot, pool: Pool) -> bool:
+    """Is there room for a whole page between its blocks in use?"""
+    if pool.run_units or pool.used <= 0 or not pool.present:
+        return False
+    return popcount(pool.present) * snapshot.geometry.unit_bytes - snapshot.live_bytes(pool) >= snapshot.geometry.unit_bytes
 
 
 def _used_slots(arena: Arena) -> int:

@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from pyarena import table
-from pyarena.heap_map import FREE, GIVEN_BACK, RECORDS, UNTOUCHED, Cell, HeapMap
+from pyarena.heap_map import DEAD, FREE, GIVEN_BACK, RECORDS, UNTOUCHED, Cell, HeapMap, Holder
 from pyarena.plot import document
-from pyarena.record import Arena, Pool
-from pyarena.text import number, share, size
+from pyarena.record import Arena
+from pyarena.text import counted, number, share, size
 
 _MOST_HOLDERS = 8
+_TEXT_WIDTH = 79
 _SHADES = "▁▂▃▄▅▆▇█"
-_SIGNS = {FREE: "o", GIVEN_BACK: "·", UNTOUCHED: " ", RECORDS: "r"}
+_SIGNS = {FREE: "o", DEAD: "d", GIVEN_BACK: "·", UNTOUCHED: " ", RECORDS: "r"}
 _UNIT_WIDTH, _ROW_HEIGHT, _LABEL_WIDTH = 3.0, 9, 90
-_FILLS = {FREE: "#e0a030", GIVEN_BACK: "#8888921f", RECORDS: "#88889280"}
+_FILLS = {FREE: "#e0a030", DEAD: "#e0a03077", GIVEN_BACK: "#8888921f", RECORDS: "#88889280"}
 
 
 def _size_name(block_bytes: int) -> str:
@@ -27,15 +29,24 @@ def _size_name(block_bytes: int) -> str:
 def summary(heap: HeapMap) -> str:
     """How much of the heap is in which state, in a line."""
     stats = heap.snapshot.stats
-    return (f"{number(len(heap.snapshot.arenas))} arenas: {size(stats.live_page_bytes - stats.large_bytes)} in pages with "
+    return (f"{counted(len(heap.snapshot.arenas), 'arena')}: {size(stats.live_page_bytes - stats.large_bytes)} in pages with "
             f"something live, {size(stats.dirty_bytes)} free and resident, {size(stats.purged_bytes)} given back; "
-            f"beside them {size(stats.large_bytes)} in {number(stats.large_blocks)} large objects")  # fmt: skip
+            f"beside them {size(stats.large_bytes)} in {counted(stats.large_blocks, 'large object')}")  # fmt: skip
 
 
-def _holder_rows(heap: HeapMap) -> tuple[list[str], list[list[str]]]:
-    rows = [[_size_name(block), size(live), size(pages), share(live, pages), size(excess)]
-            for block, live, pages, excess in heap.holders()[:_MOST_HOLDERS]]  # fmt: skip
-    return ["blocks of", "live", "in pages of", "filled", "held beyond need"], rows
+_HOLDER_HEAD = ["live", "in pages of", "filled", "held beyond need"]
+
+
+def _holder_row(name: str, one: Holder) -> list[str]:
+    return [name, size(one.live), size(one.pages), share(one.live, one.pages), size(one.excess)]
+
+
+def _holder_tables(heap: HeapMap) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Head and rows of two tables: by size of blocks, and, where there are several, by heap."""
+    yield ["blocks of", *_HOLDER_HEAD], [_holder_row(_size_name(int(one.name)), one) for one in heap.holders()[:_MOST_HOLDERS]]
+    heaps = [_holder_row(str(one.name), one) for one in heap.holding_heaps()[:_MOST_HOLDERS]]
+    if len(heaps) > 1:
+        yield ["heap", *_HOLDER_HEAD], heaps
 
 
 # ---- Terminal -----------------------------------------------------------------------------------------
@@ -44,7 +55,7 @@ def _holder_rows(heap: HeapMap) -> tuple[list[str], list[list[str]]]:
 def text(heap: HeapMap, most: int) -> str:
     """The map for a terminal: an arena a row, 16 KiB a letter."""
     arenas = heap.arenas()
-    lines = [heap.title, summary(heap), ""]
+    lines = [heap.title, *textwrap.wrap(summary(heap), _TEXT_WIDTH), ""]
     name = ""
     for arena in arenas[:most]:
         if heap.heap_name(arena) != name:
@@ -53,10 +64,10 @@ def text(heap: HeapMap, most: int) -> str:
         lines.append(f"  {_letters(heap, arena).rstrip()}")
     if len(arenas) > most:
         lines.append(f"  … {len(arenas) - most} more; --rows N shows more of them, --html all")
-    lines += ["", f"  {_SHADES[0]} to {_SHADES[-1]} in use, little to full   o free and resident   · given back   "
-              "blank never used", ""]  # fmt: skip
-    head, rows = _holder_rows(heap)
-    return "\n".join([*lines, table.text(head, rows) if rows else "nothing is live"])
+    lines += ["", f"  {_SHADES[0]} to {_SHADES[-1]} in use, little to full   o free and resident   · given back",
+              "  d free and resident, among blocks in use   blank never used", ""]  # fmt: skip
+    tables = [table.text(head, rows) for head, rows in _holder_tables(heap) if rows]
+    return "\n".join([*lines, "\n\n".join(tables) or "nothing is live"])
 
 
 def _letters(heap: HeapMap, arena: Arena) -> str:
@@ -70,23 +81,23 @@ def _letters(heap: HeapMap, arena: Arena) -> str:
             filled = sum(heap.share(cell.pool) for cell in live if cell.pool) / len(live)
             letters.append(_SHADES[min(len(_SHADES) - 1, int(filled * len(_SHADES)))])
         else:
-            letters.append(_SIGNS[max((cell.state for cell in slot), key=[UNTOUCHED, GIVEN_BACK, FREE].index)])
+            letters.append(_SIGNS[max((cell.state for cell in slot), key=[UNTOUCHED, GIVEN_BACK, DEAD, FREE].index)])
     return "".join(letters)
 
 
 # ---- Picture ------------------------------------------------------------------------------------------
 
 
-def _colour(pool: Pool, filled: float) -> str:
+def _hue(class_index: int, filled: float) -> str:
     """The hue tells the size class, the lightness how full the pool is."""
-    hue = 0.2 + 0.85 * (pool.class_index * 0.618034 % 1)  # not the amber of free pages
+    hue = 0.2 + 0.85 * (class_index * 0.618034 % 1)  # not the amber of free pages
     red, green, blue = colorsys.hls_to_rgb(hue % 1, 0.82 - 0.42 * filled, 0.55)
     return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
 
 
 def fill(heap: HeapMap, cell: Cell) -> str:
     """The colour of a cell, as #rrggbb or #rrggbbaa; empty for what was never used."""
-    return _colour(cell.pool, heap.share(cell.pool)) if cell.pool else _FILLS.get(cell.state, "")
+    return _hue(cell.pool.class_index, heap.share(cell.pool)) if cell.pool else _FILLS.get(cell.state, "")
 
 
 def svg(heap: HeapMap) -> str:
@@ -125,23 +136,45 @@ def _row(heap: HeapMap, arena: Arena, y: int) -> str:
 
 # ---- Page ---------------------------------------------------------------------------------------------
 
+_MEANINGS = ((FREE, "free and resident: the reserve"), (DEAD, "dead: the same, among blocks in use"),
+             (GIVEN_BACK, "given back"), (RECORDS, "the library's records"))  # fmt: skip
+
+
+def _swatch(colour: str) -> str:
+    return f'<span class="cell" style="background:{colour}"></span>'
+
+
+def _size_colours(heap: HeapMap) -> dict[str, str]:
+    """The colour of each size of blocks, half filled."""
+    indices = reversed(list(enumerate(heap.snapshot.classes)))
+    return {_size_name(0 if index == len(heap.snapshot.classes) - 1 else one.block_bytes): _hue(index, 0.5) for index, one in indices}
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Mapping[str, str]) -> str:
+    lines = "".join(
+        f"<tr><td>{_swatch(colours[row[0]]) if row[0] in colours else ''}{escape(row[0])}</td>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>" for row in rows
+    )  # fmt: skip
+    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>'
+
 
 def page(maps: Sequence[HeapMap]) -> str:
     """One map, or a pair for before and after, as a page that needs no other file."""
+    keys = "".join(f"<li>{_swatch(_FILLS[state])}{meaning}</li>" for state, meaning in _MEANINGS)
     parts = [
         "<h1>Map of the heap</h1>",
-        f'<p class="note">An arena a row, a page of 4 KiB a cell. <b>Coloured</b>: in use, each size of blocks in a colour of its '
-        f'own, the darker the fuller. <b style="color:{_FILLS[FREE]}">Amber</b>: free and resident. <b>Pale</b>: given back. '
-        "Blank: never used. Point at a cell to read what it is.</p>",
+        '<p class="note">An arena a row, a page of 4 KiB a cell. In use: each size of blocks in a colour of its own, the darker '
+        "the fuller; blank: never used. Point at a cell to read what it is.</p>",
+        f'<ul class="legend">{keys}</ul>',
+        *([f'<p class="verdict">F{escape(difference(*maps)[1:])}.</p>'] if len(maps) == 2 else []),
     ]
     for heap in maps:
-        head, rows = _holder_rows(heap)
-        lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+        colours = _size_colours(heap)
+        tables = "".join(_html_table(head, rows, colours) for head, rows in _holder_tables(heap) if rows)
         parts.append(
             f"<h2>{escape(heap.title)}</h2><p>{escape(summary(heap))}.</p>"
-            f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>'
-            f"<figure>{svg(heap)}</figure>"
+            f'<div class="beside">{tables}</div><figure>{svg(heap)}</figure>'
         )
     return document(maps[0].title, parts)
 

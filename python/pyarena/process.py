@@ -51,7 +51,11 @@ def command_line(pid: int, most: int = 100) -> str:
 
     The name alone for a kernel thread.
     """
-    text = read_text(pid, "cmdline") or read_text(pid, "comm")
+    return printable(read_text(pid, "cmdline") or read_text(pid, "comm"), most)
+
+
+def printable(text: str, most: int = 100) -> str:
+    """A command line as the kernel has it, on one line without control characters, cut to so many letters."""
     line = " ".join(re.sub(r"[^!-~\xa0-\U0010ffff]+", " ", text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 

@@ -73,6 +73,7 @@ class Pool:
     list: int = 0  # address of the first free block
     remote: int = 0  # of the first that others have freed
     lead: int = 0  # bytes before the first block
+    dead: int = 0  # a bit for each present unit that holds nothing, where its blocks were looked at
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,18 @@ class Progress:
 
 def with_end_mark(environment: dict[str, str], pipe: int, idle: float) -> dict[str, str]:
     """The environment in which Python tells through the pipe when its script has ended, and idles there."""
+    return _marked(environment, f"{pipe}:{idle}")
+
+
+def with_early_report(environment: dict[str, str]) -> dict[str, str]:
+    """The environment in which Python has the library write its report when its script has ended."""
+    return _marked(environment, ":")
+
+
+def _marked(environment: dict[str, str], mark: str) -> dict[str, str]:
     path = environment.get("PYTHONPATH", "")
-    mark = {"PYTHONPATH": os.pathsep.join(filter(None, [str(_END_MARK), path]))}
-    return environment | mark | {"BENCH_END_MARK": f"{pipe}:{idle}:{path}"}
+    paths = os.pathsep.join(filter(None, [str(_END_MARK), path]))
+    return environment | {"PYTHONPATH": paths, "BENCH_END_MARK": f"{mark}:{path}"}
 
 
 @contextlib.contextmanager

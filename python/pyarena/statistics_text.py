@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyarena import process, table
+from pyarena.dumped import MAGIC, Dump
 from pyarena.fields import HELP
 from pyarena.process import ProcessError
 from pyarena.record import Target
@@ -35,11 +36,16 @@ class Report:
 
     @staticmethod
     def of_file(path: Path) -> Report:
-        """Read a report that PYARENA_STATS wrote.  Raises ProcessError."""
+        """Read a report that PYARENA_STATS wrote, in either form.  Raises ProcessError."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            data = path.read_bytes()
         except OSError as error:
             raise ProcessError(f"{path} cannot be read: {error.strerror}") from error
+        if data.startswith(MAGIC):
+            dump = Dump(path, data)
+            return Report(f"{path}: process {dump.pid}: {dump.command}", None, dump.snapshot().report())
+        try:
+            values = json.loads(data)
         except ValueError as error:
             raise ProcessError(f"{path} is no report in JSON: {error}") from error
         if not isinstance(values, dict) or not {"pyarena", "pid", "stats", "classes", "heaps"} <= values.keys():

@@ -28,6 +28,11 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def counted(count: int, what: str) -> str:
+    """A count with what is counted: 1 arena, 2 arenas."""
+    return f"{number(count)} {what}{'' if count == 1 else 's'}"
+
+
 def share(part: float, whole: float) -> str:
     """A part as per cent of the whole."""
     return f"{100 * part / whole:.0f} %" if whole else "-"

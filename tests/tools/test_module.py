@@ -2,6 +2,7 @@
 """The Python module in processes that the library serves, and in those that it does not."""
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,25 @@ print(*pyarena.Stats._fields)
 
 
 @programs.each(programs.few_pythons())
+def test_report_is_written_when_it_is_asked_for(python: programs.Python, tmp_path: Path) -> None:
+    """And not again at exit, but by a child as well."""
+    code = """
+import os, pyarena
+kept = [bytes(1000) for _ in range(20000)]
+pyarena.report()
+del kept
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+print(os.getpid(), child) if child else None
+"""
+    parent, child = run(python, code, PYARENA_STATS=f":{tmp_path}/%p").split()
+    live = {path.name: json.loads(path.read_text())["stats"]["live_bytes"] for path in tmp_path.iterdir()}
+    assert live.keys() == {parent, child}
+    assert live[parent] > 20e6 > 10e6 > live[child], live
+
+
+@programs.each(programs.few_pythons())
 def test_inactive_where_it_is_not(python: programs.Python) -> None:
     code = """
 import pyarena
@@ -48,6 +68,7 @@ assert set(pyarena.stats()) == {0}
 assert pyarena.trim() == 0
 pyarena.keep_free(0)
 pyarena.keep_free(None)
+pyarena.report()
 with pyarena.watch() as moved:
     kept = [bytes(1000) for _ in range(50000)]
 assert 45e6 < moved.resident_change < 65e6, moved

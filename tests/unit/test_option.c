@@ -176,11 +176,18 @@ static void test_stats(void **state)
 	assert_string_equal(told("PYARENA_STATS=:/tmp/a b%p", NULL, NULL), "");
 	assert_int_equal(stats->format, PA_STATS_JSON);
 	assert_string_equal(stats->file, "/tmp/a b%p");
+	assert_string_equal(told("PYARENA_STATS=map:/tmp/a%p", NULL, NULL), "");
+	assert_int_equal(stats->format, PA_STATS_MAP);
+	assert_string_equal(stats->file, "/tmp/a%p");
+	assert_string_equal(
+		told("PYARENA_STATS=map:", NULL, NULL),
+		"pyarena: warning: PYARENA_STATS=map: is not 0|1|json|:FILE|map:FILE; using 0\n");
 	assert_string_equal(told("PYARENA_STATS=0", NULL, NULL), "");
 	assert_int_equal(stats->format, PA_STATS_NONE);
 	assert_string_equal(stats->file, "");
-	assert_string_equal(told("PYARENA_STATS=:", NULL, NULL),
-			    "pyarena: warning: PYARENA_STATS=: is not 0|1|json|:FILE; using 0\n");
+	assert_string_equal(
+		told("PYARENA_STATS=:", NULL, NULL),
+		"pyarena: warning: PYARENA_STATS=: is not 0|1|json|:FILE|map:FILE; using 0\n");
 	assert_int_equal(stats->format, PA_STATS_NONE);
 }
 
@@ -198,7 +205,7 @@ static void test_the_longest_file_name(void **state)
 	char warning[512];
 	setting[head + PA_STATS_FILE_MAX] = 'f';
 	snprintf(warning, sizeof warning,
-		 "pyarena: warning: PYARENA_STATS=:%.79s... is not 0|1|json|:FILE; using 0\n",
+		 "pyarena: warning: PYARENA_STATS=:%.79s... is not 0|1|json|:FILE|map:FILE; using 0\n",
 		 setting + head);
 	assert_string_equal(told(setting, NULL, NULL), warning);
 	assert_int_equal(pa_options()->stats.format, PA_STATS_NONE);
@@ -312,6 +319,7 @@ static void test_what_is_described_parses_to_the_same(void **state)
 		{ "PYARENA_STATS=yes", PA_OPTION_INDEX_stats, "1" },
 		{ "PYARENA_STATS=json", PA_OPTION_INDEX_stats, "json" },
 		{ "PYARENA_STATS=:x%p", PA_OPTION_INDEX_stats, ":x%p" },
+		{ "PYARENA_STATS=map:x%p", PA_OPTION_INDEX_stats, "map:x%p" },
 	};
 	(void)state;
 

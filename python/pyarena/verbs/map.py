@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Show what each page of a heap is used for, and which sizes of blocks hold how much.
 
-TARGET is a process ID, or a file that --save wrote.  With two targets both are shown, as before and after.
+TARGET is a process ID, or a file: one that --save wrote, or the library itself at exit, by pyarena run
+--map=FILE or PYARENA_STATS=map:FILE.  With two targets both are shown, as before and after.
 In the terminal an arena (1 MiB) is a row and 16 KiB a letter; the picture shows every page of 4 KiB.
 Large objects (above 256 KiB) lie in mappings of their own and are only counted.
 """

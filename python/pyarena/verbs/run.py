@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pyarena.command import Refusal, add_library, add_words, check_writable, library_of, program_of, words_of, write_file
 from pyarena.program import Program
+from pyarena.running import with_early_report
 
 USAGE = "[OPTION ...] -- COMMAND [ARG ...]"
 SUMMARY = "run a command with the library preloaded"
@@ -28,6 +29,7 @@ EXAMPLES = """\
   pyarena run --keep-free 64M --stats -- gunicorn app:server
   pyarena run --scope python -- ./service.sh      # only Python in it is served
   pyarena run --report job.html -- python3 job.py
+  pyarena run --map job.map -- python3 job.py; pyarena map job.map
 """
 
 _SIZE = re.compile(r"auto|\d+[KMG]?|\d+%", re.IGNORECASE)
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", nargs="?", const="1", metavar="FILE",
                         help="report at exit: on standard error, or as JSON in FILE (%%p in it is the process ID); "
                         "FILE goes with =, as in --stats=report.%%p.json")  # fmt: skip
+    parser.add_argument("--map", metavar="FILE",
+                        help="write the state of each page at exit to FILE (%%p in it is the process ID), for pyarena map; of a "
+                        "Python when its script has ended and its objects still live")  # fmt: skip
     parser.add_argument("--report", type=Path, metavar="FILE",
                         help="watch the command, and at its end write a page with its memory over time; it needs no other file")
     parser.add_argument("--verbose", action="store_true", help="have the library tell that it is there")
@@ -73,6 +78,8 @@ def settings(arguments: argparse.Namespace) -> dict[str, str]:
               "PYARENA_VERBOSE": "1" if arguments.verbose else None}  # fmt: skip
     if arguments.stats is not None:
         chosen["PYARENA_STATS"] = "1" if arguments.stats == "1" else f":{os.path.abspath(arguments.stats)}"
+    if arguments.map is not None:
+        chosen["PYARENA_STATS"] = f"map:{os.path.abspath(arguments.map)}"
     return {name: value for name, value in chosen.items() if value is not None}
 
 
@@ -87,7 +94,14 @@ def main(arguments: argparse.Namespace) -> int:
     words = words_of(arguments)
     library = library_of(arguments)
     check(words)
+    if arguments.map is not None and arguments.stats is not None:
+        raise Refusal("--map and --stats are one report; pyarena stats reads the file that --map writes as well")
+    for path in (arguments.map, arguments.stats):
+        if path not in (None, "1"):
+            check_writable(Path(path))
     environment = {**os.environ, **settings(arguments)}
+    if arguments.map is not None:
+        environment = with_early_report(environment)
     environment["LD_PRELOAD"] = preload(str(library), environment.get("LD_PRELOAD", ""))
     try:
         if arguments.report:
