@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
+import platform
 import re
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from pyarena.elf import ElfError, Image
 from pyarena.process import ProcessError
 from pyarena.program import Program, ProgramError
+from pyarena.record import SYMBOL
 
 VERBS = ("run", "stats", "doctor", "compare", "top", "map", "pins", "trim")
 
@@ -29,11 +34,14 @@ the process runs.  This command runs programs under it, looks into running ones,
 """
 
 _EPILOG = """\
-"pyarena VERB --help" tells all about a verb; pyarena(1) is the manual.
+"pyarena VERB --help" tells all about a verb, as does "pyarena help VERB"; pyarena(1) is the manual.
 
 Exit status: 0 if all went well, 1 if something is wrong with what was looked at, 2 if the request was
 refused, which is told in one line.
 """
+
+
+_VERSION_OFFSET, _VERSION_BYTES = 16, 16  # in the record, alike in all its forms
 
 
 class Refusal(Exception):
@@ -103,9 +111,21 @@ def library_of(arguments: argparse.Namespace) -> Path:
     path: Path = (arguments.lib or arguments.installed_library).resolve()
     if not path.is_file():
         raise Refusal(f"there is no library {path}; --lib FILE names another")
+    if not library_version(path):
+        raise Refusal(f"{path} is not libpyarena, or not for this machine")
     if re.search(r"[\s:]", str(path)):
         raise Refusal(f"LD_PRELOAD cannot name {str(path)!r}: there is a blank or a colon in it")
     return path
+
+
+def library_version(path: Path) -> str:
+    """The version of a libpyarena.so, from its record (src/record.h); empty if it is none that can be preloaded here."""
+    try:
+        image = Image.of_file(path)
+        address = image.symbol(SYMBOL) if image.bits == 64 and image.machine == platform.machine() else None
+        return "" if address is None else image.text(address + _VERSION_OFFSET, _VERSION_BYTES)
+    except (OSError, ElfError, struct.error):
+        return ""
 
 
 def _verb(name: str) -> ModuleType:
@@ -116,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     made = _Parser(prog="pyarena", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    made.add_argument("--version", action="store_true", help="tell the version, which is the library's, and exit")
     verbs = made.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
     for name in VERBS:
         module = _verb(name)
@@ -128,8 +149,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str], library: str) -> int:
     """Run the command; library is the one that is installed beside it.  Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale without the letters is no reason to end
     whole = parser()
+    words = [*words[1:2], "--help"] if words[:1] == ["help"] else words
     arguments = whole.parse_args(words)
+    if arguments.version:
+        print(f"pyarena {library_version(Path(library))}")
+        return 0
     if arguments.verb is None:
         whole.print_help()
         return 2

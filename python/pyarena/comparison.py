@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import statistics
+import textwrap
+import time
 from dataclasses import dataclass, field
 
 from pyarena import table
@@ -17,6 +19,9 @@ from pyarena.trial import Trial
 
 OURS = "pyarena"
 _CHANCE = 0.1  # below which a difference between single runs is not worth a word
+_WORTH_A_WORD = 0.05  # above which a cost beside time is
+_AGAINST_STOCK = ("time", "settled")  # shown as multiples, too
+_TEXT_WIDTH = 100
 
 
 def _count(value: float | None) -> str:
@@ -43,6 +48,7 @@ class Comparison:
     idle: float
     machine: dict[str, object]
     trials: dict[str, list[Trial]] = field(default_factory=dict)
+    made: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M %Z"))
 
     def add(self, name: str, trial: Trial) -> None:
         """Add the trial of one round."""
@@ -83,9 +89,9 @@ class Comparison:
         middle = self.median(name, key)
         return (max(values) - min(values)) / middle if len(values) > 1 and middle else None
 
-    def noise(self, key: str) -> float:
-        """The largest spread of any allocator; with one round, what may well be chance."""
-        spreads = [self.spread(name, key) for name in self.names]
+    def noise(self, key: str, other: str = BASE) -> float:
+        """The larger spread of ours and another's; with one round, what may well be chance."""
+        spreads = [self.spread(name, key) for name in (OURS, other)]
         known = [spread for spread in spreads if spread is not None]
         return max(known) if known else _CHANCE
 
@@ -104,29 +110,50 @@ class Comparison:
         """Head and rows of the table; times and settled memory also as multiples of stock's."""
         head = ["allocator"]
         for figure in self.figures:
-            head += [figure.heading, "× stock"] if figure.key in ("time", "settled") else [figure.heading]
+            head += [figure.heading, "× stock"] if figure.key in _AGAINST_STOCK else [figure.heading]
         rows = []
         for name in self.names:
             row = [name]
             for figure in self.figures:
-                spread = self.spread(name, figure.key) if figure.key == "time" else None
-                value = figure.show(self.median(name, figure.key))
-                row.append(value if spread is None else f"{value} ±{50 * spread:.0f} %")
-                if figure.key in ("time", "settled"):
-                    ratio = self.ratio(name, figure.key)
-                    row.append("-" if ratio is None else f"{ratio:.2f}")
+                row.append(f"{figure.show(self.median(name, figure.key))} {self._spread_text(name, figure)}".rstrip())
+                if figure.key in _AGAINST_STOCK:
+                    row.append(self._ratio_text(name, figure))
             rows.append([*row, self.status(name)])
         return [*head, "ended"], rows
 
-    def text(self) -> str:
-        """The table and the verdict for a terminal."""
-        return f"{table.text(*self.rows())}\n\n{self.verdict()}"
+    def columns(self) -> tuple[list[str], list[list[str]]]:
+        """The same with a column for each allocator, for where the table is too wide."""
+        rows = []
+        for figure in self.figures:
+            rows.append([figure.heading, *(figure.show(self.median(name, figure.key)) for name in self.names)])
+            spreads = [self._spread_text(name, figure) for name in self.names]
+            if any(spreads):
+                rows.append(["", *spreads])
+            if figure.key in _AGAINST_STOCK:
+                rows.append(["  × stock", *(self._ratio_text(name, figure) for name in self.names)])
+        return ["", *self.names], [*rows, ["ended", *map(self.status, self.names)]]
+
+    def _spread_text(self, name: str, figure: Figure) -> str:
+        """Half the range of a figure, if there is any to be seen."""
+        spread = self.spread(name, figure.key)
+        return "" if spread is None or spread < 0.01 and figure.key != "time" else f"±{50 * spread:.0f} %"
+
+    def _ratio_text(self, name: str, figure: Figure) -> str:
+        ratio = self.ratio(name, figure.key)
+        return "-" if ratio is None else f"{ratio:.2f}"
+
+    def text(self, width: int) -> str:
+        """The table and the verdict for a terminal of so many columns."""
+        shown = table.text(*self.rows())
+        if max(map(len, shown.splitlines())) > width:
+            shown = table.text(*self.columns())
+        return f"{shown}\n\n{textwrap.fill(self.verdict(), min(width, _TEXT_WIDTH))}"
 
     def verdict(self) -> str:
         """What the figures say of libpyarena, its disadvantages as plainly as its advantages."""
         if self.median(OURS, "time") is None or self.median(BASE, "time") is None:
             return "No verdict: the command did not run to its end under both stock and libpyarena."
-        sentences = [self._on_memory(), self._on_time(), self._on_others()]
+        sentences = [self._on_memory(), self._on_time(), self._on_cost(), self._on_others()]
         failed = [name for name in self.names if self.status(name) != "ok"]
         if failed:
             sentences.append(f"It failed under {', '.join(failed)}.")
@@ -153,22 +180,31 @@ class Comparison:
             return f"Its time is {ratio:.2f} of stock's, which is no difference: {why}."
         return f"It takes {ratio:.2f} of stock's time, {'more' if ratio > 1 else 'less'} than chance explains ({why})."
 
+    def _on_cost(self) -> str:
+        """What it costs beside time, where that is clearly more or less."""
+        parts = []
+        for key, what in (("cpu", "{:.2f} of stock's processor time"), ("faults", "{:.2f} of stock's page faults")):
+            ratio = self.ratio(OURS, key)
+            if ratio is not None and abs(ratio - 1) > max(self.noise(key), _WORTH_A_WORD):
+                parts.append(what.format(ratio))
+        return f"It takes {' and '.join(parts)}." if parts else ""
+
     def _on_others(self) -> str:
         sentences, best = [], []
         for key, word, what in (("settled", "leaner", "memory when settled"), ("time", "faster", "time")):
             mine = self.median(OURS, key)
             if not mine or len(self.names) < 3:
                 continue
-            limit = mine * (1 - (0.02 if key == "settled" else self.noise(key)))
             values = {name: self.median(name, key) for name in self.names if name != OURS}
-            better = sorted((value, name) for name, value in values.items() if value is not None and value < limit)
+            better = sorted((value, name) for name, value in values.items()
+                            if value is not None and value < mine * (1 - (0.02 if key == "settled" else self.noise(key, name))))
             listed = ", ".join(f"{name} ({self.ratio(name, key) or 0:.2f})" for _, name in better)
             if better:
                 sentences.append(f"{word.capitalize()} than it: {listed}, in {what} against stock.")
             else:
-                best.append(word)
+                best.append(word if key == "settled" else "faster by more than chance")
         if best:
-            sentences.append(f"None of the others is {' or '.join(best)}.")
+            sentences.append(f"None of the others is {', or '.join(best)}.")
         return " ".join(sentences)
 
     # ---- As files --------------------------------------------------------------------------------------
@@ -178,6 +214,7 @@ class Comparison:
         keys = [figure.key for figure in self.figures]
         return json.dumps({
             "command": self.command,
+            "made": self.made,
             "machine": self.machine,
             "idle_seconds": self.idle,
             "figures": {figure.key: figure.meaning for figure in self.figures},

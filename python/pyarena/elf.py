@@ -125,6 +125,10 @@ class Image:
             return []
         return [self._string(strings + value) for tag, value in self._dynamic if tag == _DT_NEEDED]
 
+    def text(self, address: int, most: int) -> str:
+        """The text at a virtual address, up to its NUL."""
+        return self._at(address, most).partition(b"\0")[0].decode(errors="replace")
+
     def _string(self, address: int) -> str:
         return self._at(address, 256).partition(b"\0")[0].decode(errors="replace")
 

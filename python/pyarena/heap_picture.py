@@ -12,11 +12,10 @@ from pyarena import table
 from pyarena.heap_map import DEAD, FREE, GIVEN_BACK, RECORDS, UNTOUCHED, Cell, HeapMap, Holder
 from pyarena.plot import document
 from pyarena.record import Arena
-from pyarena.text import counted, number, share, size
+from pyarena.text import BARS, counted, number, share, size
 
 _MOST_HOLDERS = 8
 _TEXT_WIDTH = 79
-_SHADES = "▁▂▃▄▅▆▇█"
 _SIGNS = {FREE: "o", DEAD: "d", GIVEN_BACK: "·", UNTOUCHED: " ", RECORDS: "r"}
 _UNIT_WIDTH, _ROW_HEIGHT, _LABEL_WIDTH = 3.0, 9, 90
 _FILLS = {FREE: "#e0a030", DEAD: "#e0a03077", GIVEN_BACK: "#8888921f", RECORDS: "#88889280"}
@@ -64,7 +63,7 @@ def text(heap: HeapMap, most: int) -> str:
         lines.append(f"  {_letters(heap, arena).rstrip()}")
     if len(arenas) > most:
         lines.append(f"  … {len(arenas) - most} more; --rows N shows more of them, --html all")
-    lines += ["", f"  {_SHADES[0]} to {_SHADES[-1]} in use, little to full   o free and resident   · given back",
+    lines += ["", f"  {BARS[0]} to {BARS[-1]} in use, little to full   o free and resident   · given back",
               "  d free and resident, among blocks in use   blank never used", ""]  # fmt: skip
     tables = [table.text(head, rows) for head, rows in _holder_tables(heap) if rows]
     return "\n".join([*lines, "\n\n".join(tables) or "nothing is live"])
@@ -79,7 +78,7 @@ def _letters(heap: HeapMap, arena: Arena) -> str:
         live = [cell for cell in slot if cell.pool]
         if live:
             filled = sum(heap.share(cell.pool) for cell in live if cell.pool) / len(live)
-            letters.append(_SHADES[min(len(_SHADES) - 1, int(filled * len(_SHADES)))])
+            letters.append(BARS[min(len(BARS) - 1, int(filled * len(BARS)))])
         else:
             letters.append(_SIGNS[max((cell.state for cell in slot), key=[UNTOUCHED, GIVEN_BACK, DEAD, FREE].index)])
     return "".join(letters)

@@ -8,6 +8,8 @@ import platform
 import time
 from pathlib import Path
 
+from pyarena.text import size
+
 
 def describe() -> dict[str, object]:
     """Processor, kernel and settings that change what memory costs."""
@@ -18,6 +20,7 @@ def describe() -> dict[str, object]:
             break
     return {
         "processor": f"{os.cpu_count()} × {processor}",
+        "memory": size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()),
         "transparent huge pages": _bracketed(_read("/sys/kernel/mm/transparent_hugepage/enabled")),

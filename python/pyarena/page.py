@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from html import escape
 
 from pyarena.comparison import OURS, Comparison
@@ -37,7 +36,7 @@ def _table(comparison: Comparison) -> str:
     for row in rows:
         ours = ' class="ours"' if row[0] == OURS else ""
         lines.append(f"<tr{ours}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
-    runs = "One run each" if comparison.rounds == 1 else f"Medians of {comparison.rounds} runs each; ± is half their range"
+    runs = "One run each" if comparison.rounds == 1 else f"Medians of {comparison.rounds} runs each; ± is half their range where it is 1 % or more"
     body = "\n".join(lines[1:])
     return (f'<h2>Figures</h2><div class="scroll"><table><thead>{lines[0]}</thead><tbody>\n{body}</tbody></table></div>'
             f'<p class="note">{runs}. MB are 2<sup>20</sup> bytes.</p>')  # fmt: skip
@@ -51,7 +50,7 @@ def _bar_chart(comparison: Comparison, figure: Figure, colours: dict[str, str]) 
     values = {name: comparison.median(name, figure.key) for name in comparison.names}
     highest = max(value for value in values.values() if value is not None) or 1
     bars = "".join(
-        f'<div class="bar"><span>{escape(name)}</span>'
+        f'<div class="bar" title="{escape(_runs(comparison, name, figure))}"><span>{escape(name)}</span>'
         f'<i style="width:{100 * (value or 0) / highest:.1f}%;background:{colours[name]}"></i>'
         f"<span>{escape(figure.show(value))}</span></div>"
         for name, value in values.items()
@@ -59,10 +58,16 @@ def _bar_chart(comparison: Comparison, figure: Figure, colours: dict[str, str]) 
     return f'<section><h3 title="{escape(figure.meaning)}">{escape(figure.heading)}</h3>{bars}</section>'
 
 
+def _runs(comparison: Comparison, name: str, figure: Figure) -> str:
+    """Each run, for who points at the median."""
+    values = [figure.show(value) for value in comparison.values(name, figure.key)]
+    return f"{name}, each run: {', '.join(values) or 'none'}"
+
+
 def _conditions(comparison: Comparison) -> str:
     facts = {str(name): str(value) for name, value in comparison.machine.items()}
     facts["idle time"] = f"{comparison.idle:g} seconds before settled"
-    facts["made"] = time.strftime("%Y-%m-%d %H:%M %Z")
+    facts["made"] = comparison.made
     for one in comparison.allocators:
         facts[one.name] = " ".join(f"{name}={value}" for name, value in one.settings().items()) or "as it comes"
     meanings = {figure.heading: figure.meaning for figure in comparison.figures}

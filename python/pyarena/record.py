@@ -204,6 +204,15 @@ class Snapshot:
             entry["dirty_bytes"] += arena.dirty_units + arena.dead_units << self.geometry.unit_shift
         return list(table.values())
 
+    def purged_by_heap(self) -> dict[int, int]:
+        """Bytes that are given back, for each heap by its number."""
+        sums = dict.fromkeys((one.id for one in self.heaps), 0)
+        numbers = {one.address: one.id for one in self.heaps}
+        for arena in self.arenas:
+            if arena.heap in numbers:
+                sums[numbers[arena.heap]] += popcount(arena.purged) << self.geometry.unit_shift
+        return sums
+
     def live_bytes(self, pool: Pool) -> int:
         """Bytes of a pool's blocks in use."""
         if pool.run_units:

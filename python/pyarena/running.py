@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,7 +96,8 @@ class Progress:
         now = time.monotonic()
         if self._is_terminal and now - self._shown > 0.1:
             self._shown = now
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            width = shutil.get_terminal_size().columns  # a line that wraps cannot be rewritten
+            print(f"\r\033[K{text[: width - 1]}", end="", file=sys.stderr, flush=True)
 
     def end(self, text: str) -> None:
         """It has ended."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _PREFIXES = ("B", "KiB", "MiB", "GiB", "TiB")
-_BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def size(count: float) -> str:
@@ -56,4 +56,9 @@ def sparkline(values: Sequence[float], width: int) -> str:
     highest = max(shown, default=0)
     if highest <= 0:
         return " " * len(shown)
-    return "".join(_BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))] for value in shown)
+    return "".join(BARS[min(len(BARS) - 1, int(value / highest * len(BARS)))] for value in shown)
+
+
+def plain(shown: str) -> str:
+    """The same in ASCII, for where a terminal knows no other letters."""
+    return shown.translate(str.maketrans(BARS + "·…└", "12345678.~`"))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import pty
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Iterator, Mapping
 
@@ -63,6 +68,21 @@ def tell(process: subprocess.Popen[str], line: str) -> None:
     process.stdin.write(line + "\n")
     process.stdin.flush()
     assert process.stdout.readline() == "done\n"
+
+
+def on_terminal(words: list[str], columns: int) -> str:
+    """All that a command writes to a terminal of so many columns, without escapes; what a line was before, too."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    process = subprocess.Popen(words, stdin=child, stdout=child, stderr=child, env=programs.environment(preload=False))
+    os.close(child)
+    written = b""
+    with contextlib.suppress(OSError):  # so it ends when the last who has it open has gone
+        while piece := os.read(parent, 65536):
+            written += piece
+    os.close(parent)
+    assert process.wait(120) == 0, written
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode()).replace("\r", "\n")
 
 
 def browser() -> str:

@@ -19,6 +19,7 @@ from pyarena.allocators import Allocator
 from pyarena.comparison import Comparison
 from pyarena.curves import Curve
 from pyarena.trial import Trial
+from pyarena.verbs.compare import Course
 
 PYTHON = programs.default_python().path
 MB = 2**20
@@ -46,6 +47,7 @@ def test_figures_are_those_of_the_command(tmp_path: Path) -> None:
     assert whole["medians"]["stock"]["settled"] > 60 * MB
     assert whole["medians"]["pyarena"]["settled"] < 25 * MB
     assert whole["allocators"]["pyarena"] == {"LD_PRELOAD": str(programs.library())}
+    assert re.match(r"20\d\d-\d\d-\d\d ", whole["made"]) and re.match(r"\d.* GiB$", whole["machine"]["memory"])
     assert whole["machine"]["libpyarena"] == "0.1.0" and "Python 3." in whole["machine"]["program"]
     assert max(size for _, size in whole["samples"]["stock"]) > 60 * MB
     with files[1].open(newline="") as file:
@@ -53,7 +55,7 @@ def test_figures_are_those_of_the_command(tmp_path: Path) -> None:
     assert [(line["allocator"], line["round"]) for line in lines] == \
         [(name, number) for name in ("stock", "glibc", "pyarena") for number in ("1", "2")]
     assert {line["status"] for line in lines} == {"0"}
-    assert whole["verdict"] in result.out and "settles at 0." in whole["verdict"]
+    assert whole["verdict"] in " ".join(result.out.split()) and "settles at 0." in whole["verdict"]
     # Interleaved, and in another order in the second round.
     order = re.findall(r"^\[\d/6\] (\w+) \.\.\.$", result.err, re.MULTILINE)
     assert order == ["stock", "glibc", "pyarena", "glibc", "pyarena", "stock"]
@@ -141,6 +143,67 @@ def test_refusals_say_why(words: list[str], reason: str) -> None:
 # ---- The verdict ------------------------------------------------------------------------------------
 
 
+def test_verdict_is_not_hidden_by_the_noise_of_a_third() -> None:
+    text = made(stock=[(1.0, 50), (1.02, 50)], other=[(1.0, 50), (3.0, 50)], pyarena=[(1.3, 50), (1.31, 50)]).verdict()
+    assert "It takes 1.29 of stock's time, more than chance explains" in text
+    assert "Faster than it: stock (1.00)" in text
+
+
+def test_verdict_tells_what_it_costs_beside_time() -> None:
+    costly = made(stock=[(1.0, 50), (1.0, 50)], pyarena=[(1.0, 50), (1.0, 50)])
+    for name, cpu, faults in (("stock", 0.5, 1000), ("pyarena", 0.6, 2500)):
+        for trial in costly.trials[name]:
+            trial.figures.update(cpu=cpu, faults=faults)
+    assert "It takes 1.20 of stock's processor time and 2.50 of stock's page faults." in costly.verdict()
+    for trial in costly.trials["pyarena"]:
+        trial.figures.update(cpu=0.51, faults=1020)
+    assert "processor time" not in costly.verdict() and "page faults" not in costly.verdict()
+
+
+# ---- The table and the progress ---------------------------------------------------------------------
+
+
+def test_the_table_fits_a_terminal_by_columns_or_rows() -> None:
+    names = ("stock", "glibc", "jemalloc", "mimalloc", "tcmalloc", "pyarena")
+    whole = made(**{name: [(1.0, 50), (1.1, 60)] for name in names})
+    wide, narrow = whole.text(80), whole.text(68)
+    assert re.search(r"^pyarena +1.050 ±5 % +1.00 +100.0 +55.0 ±9 % +1.00 +ok$", wide, re.MULTILINE), wide
+    assert re.search(rf"^ +{' +'.join(names)}$", narrow, re.MULTILINE), narrow
+    assert re.search(r"^settled, MB( +55.0){6}\n( +±9 %){6}\n  × stock( +1.00){6}\nended( +ok){6}$", narrow, re.MULTILINE), narrow
+    assert max(map(len, narrow.splitlines())) <= 68
+    assert whole.verdict() == " ".join(narrow.partition("\n\n")[2].split("\n"))
+
+
+def test_progress_tells_what_is_left() -> None:
+    now = 100.0
+    course = Course(4, lambda: now)
+    course.begin("stock")
+    assert course.left() == "" and set(course.bar()) <= set("░-")
+    now = 110.0
+    course.end(Trial({}, Curve("stock", [], []), 0))
+    assert course.left() == ", about 30 s left"
+    course.begin("other")
+    now = 115.0
+    assert course.left() == ", about 25 s left"
+    assert course.bar()[6] in "█#" and course.bar()[7] in "░-", course.bar()  # 1.5 of 4 runs
+    now = 150.0  # this one takes longer than the first did
+    assert course.left() == ", about 20 s left"
+    for now in (400.0, 700.0):
+        course.end(Trial({}, Curve("other", [], []), 0))
+    assert course.left() == ", about 3 min left"
+    course.end(Trial({}, Curve("other", [], []), 0))
+    assert course.left() == ""
+
+
+def test_a_terminal_sees_a_bar_and_a_table_that_fits(tmp_path: Path) -> None:
+    words = [PYTHON, "-B", str(tools.COMMAND), "compare", "--lib", str(programs.library()), *QUICK, "--runs", "2", "--",
+             "sleep", "0.4"]
+    screen = tools.on_terminal(words, 70)
+    assert re.search(r"[█#]+[░-]+ \[4/6\] \w+: \d", screen) and re.search(r"about \d+ s left", screen), screen
+    table = screen.rpartition("[6/6]")[2]
+    assert max(len(line.rstrip()) for line in table.splitlines()[1:]) <= 70 and "Under libpyarena it" in table, table
+
+
 def made(**runs: list[tuple[float, float]]) -> Comparison:
     """A comparison with these times and settled MB."""
     made = Comparison(["x"], [Allocator(name) for name in runs], 2.0, {})
@@ -162,9 +225,9 @@ def test_verdict_does_not_flatter() -> None:
 
 
 def test_verdict_knows_noise() -> None:
-    noisy = made(stock=[(1.0, 50), (1.4, 50)], other=[(1.1, 50), (1.2, 50)], pyarena=[(1.3, 30), (1.35, 30)])
+    noisy = made(stock=[(1.0, 50), (1.4, 50)], other=[(1.1, 50), (1.3, 50)], pyarena=[(1.3, 30), (1.35, 30)])
     assert "which is no difference: runs under one allocator differ by up to 33 %" in noisy.verdict()
-    assert "None of the others is leaner or faster." in noisy.verdict()
+    assert "None of the others is leaner, or faster by more than chance." in noisy.verdict()
     once = made(stock=[(1.0, 50)], pyarena=[(1.05, 50)])
     assert "no difference: each ran once, so a tenth may be chance" in once.verdict()
     assert "settles at the same memory (50.0 MB)" in once.verdict()

@@ -28,6 +28,26 @@ def test_a_served_process_is_well() -> None:
         out = doctor(process.pid, status=0)
     assert "libpyarena 0.1.0 serves malloc" in out and "CPython's objects are served" in out
     assert out.endswith("Nothing is wrong.")
+    assert "no settings: everything is at its default" in out
+    # What the machine's settings mean is told whether they are well or not.
+    for pattern in (r"transparent huge pages: \w+ \w+", r"(the kernel overcommits|the kernel does not overcommit) .* Address space",
+                    r"no control group limits its memory|its control group may have \S+ \S+"):
+        assert re.search(pattern, out), (pattern, out)
+
+
+def test_the_limit_of_an_outer_group_counts(tmp_path: Path) -> None:
+    inner = tmp_path / "app.slice/app.service/worker"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    (inner.parent / "memory.max").write_text(f"{64 << 20}\n")
+    (inner.parent / "memory.current").write_text("1000\n")
+    (inner.parents[1] / "memory.max").write_text(f"{128 << 20}\n")
+    assert list(doctor_verb.memory_limits("0::/app.slice/app.service/worker\n", str(tmp_path))) == [(64 << 20, "1000"), (128 << 20, "")]
+    old = tmp_path / "memory/app"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text(f"{32 << 20}\n")
+    (old.parent / "memory.limit_in_bytes").write_text(f"{2**63 - 4096}\n")
+    assert list(doctor_verb.memory_limits("4:cpu,memory:/app\n3:cpuset:/x\n", str(tmp_path))) == [(32 << 20, "")]
 
 
 @pytest.mark.parametrize("variables, title", [

@@ -50,6 +50,29 @@ def test_another_preload_stays_behind() -> None:
     assert result.out == f"{programs.library()}:{library}\n"
 
 
+def test_a_library_that_is_none_is_refused(tmp_path: Path) -> None:
+    half = tmp_path / "half.so"
+    half.write_bytes(programs.library().read_bytes()[:3000])
+    for path in ("/etc/passwd", PYTHON, half):
+        result = tools.pyarena("run", "--lib", path, "--", "true", status=2)
+        assert result.err.endswith("is not libpyarena, or not for this machine\n"), result
+
+
+def test_the_version_is_that_of_the_library_beside_it(tmp_path: Path) -> None:
+    for place in ("scripts", "build/.libs"):
+        (tmp_path / place).mkdir(parents=True)
+    shutil.copy(tools.COMMAND, tmp_path / "scripts/pyarena")
+    (tmp_path / "python").symlink_to(tools.PACKAGE)
+    shutil.copy(programs.library(), tmp_path / "build/.libs/libpyarena.so")
+    result = programs.run([PYTHON, "-B", tmp_path / "scripts/pyarena", "--version"], preload=False)
+    assert (result.status, result.out, result.err) == (0, "pyarena 0.1.0\n", "")
+
+
+def test_help_tells_of_a_verb() -> None:
+    assert tools.pyarena("help", "trim").out == tools.pyarena("trim", "--help").out
+    assert tools.pyarena("help").out == tools.pyarena("--help").out
+
+
 def refused(*words: object) -> str:
     """The reason for which a command is refused: one line."""
     result = tools.pyarena("run", "--", *words, library=True, status=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -53,6 +54,8 @@ def test_once_tells_of_a_tree() -> None:
     lines = table.splitlines()
     assert lines[0].split()[:4] == ["PID", "RES", "PRIV", "SHARE"]
     assert [int(line.split()[0]) for line in lines[1:4]] == [one["pid"] for one in seen]
+    gone = lines[0].split().index("GONE")
+    assert [line.split()[gone] == text.compact(one["stats"]["purged_bytes"]) for line, one in zip(lines[1:3], seen)] == [True, True]
     assert "└" in lines[2] and lines[-1].startswith("3 processes: ")
 
 
@@ -169,7 +172,8 @@ def test_live_in_a_terminal(tmp_path: Path) -> None:
             assert screen[3].split()[:3] == ["PID", "RES", "PRIV"]
             assert pids(screen)[0] == process.pid and "└ python" in screen[5]
             assert all(len(line) <= 80 for line in screen)
-            assert any("CPython's objects" in line for line in screen)
+            assert any(re.search(r"CPython's objects .* live .* free +\d\S* gone$", line) for line in screen), screen
+            assert any(re.match(r"  \S+ live, \S+ held by it, \S+ free, \S+ given back and gone$", line) for line in screen), screen
             assert any("1,056 B" in line or "1,040 B" in line for line in screen), screen
             below = next(line for line in screen[8:] if line)
             assert below.startswith(f"{process.pid}: ")
@@ -188,5 +192,27 @@ def test_live_in_a_terminal(tmp_path: Path) -> None:
             while not (tmp_path / "status").exists() and time.monotonic() < end:
                 time.sleep(0.1)
             assert (tmp_path / "status").read_text() == "0\n"
+        finally:
+            terminal.close()
+
+
+HOLES = "x = [bytes(1000) for _ in range(30000)]\nkept = x[::60]\ndel x\n"
+
+
+def test_heaps_tell_what_they_have_given_back() -> None:
+    with tools.served(HOLES) as process, Target(process.pid) as target:
+        snapshot = target.read()
+    gone = snapshot.purged_by_heap()
+    assert gone.keys() == {heap.id for heap in snapshot.heaps}
+    assert sum(gone.values()) == snapshot.stats.purged_bytes and gone[1] > 10 * MB
+
+
+def test_a_terminal_without_the_letters_gets_others(tmp_path: Path) -> None:
+    programs.need("tmux")
+    with tools.served("") as process:
+        words = [programs.default_python().path, "-B", str(tools.COMMAND), "top", "--interval", "0.3", str(process.pid)]
+        terminal = Terminal(tmp_path, 80, 20, f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {shlex.join(words)}")
+        try:
+            terminal.wait(lambda screen: len(screen) > 4 and screen[4].split()[-2:-1] == ["88888"])
         finally:
             terminal.close()

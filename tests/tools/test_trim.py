@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 
 import programs
 import tools
@@ -68,8 +69,16 @@ def test_an_idle_process_is_told_and_answers_later() -> None:
         before = processes.resident_bytes(process.pid)
         tools.tell(process, "some = [bytes(3000) for _ in range(500)]")
         assert before - processes.resident_bytes(process.pid) > 50 * MB
-        told = trim("--timeout", "0.1", process.pid, status=1)
+        told = trim("--timeout", "0.1", process.pid)
         assert told["answered"] == [], "asked once, it serves once"
+
+
+def test_who_has_next_to_nothing_is_not_waited_for() -> None:
+    with tools.served("") as process:
+        tools.tell(process, "import ctypes; ctypes.PyDLL(None).pyarena_trim()")
+        begin = time.monotonic()
+        out = tools.pyarena("trim", "--timeout", "60", process.pid).out
+    assert time.monotonic() - begin < 30 and "There was next to nothing to give back: less than 256 KiB" in out
 
 
 def test_each_thread_trims_its_own_heap() -> None:

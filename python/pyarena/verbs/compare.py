@@ -18,9 +18,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pyarena import allocators, machine, table
@@ -39,6 +41,9 @@ EXAMPLES = """\
   pyarena compare --with jemalloc,mine=./libmine.so --runs 5 --html job.html -- python3 job.py
   pyarena compare --ready-url http://127.0.0.1:8000/ --load 'ab -n 20000 http://127.0.0.1:8000/' -- gunicorn app
 """
+
+
+_BAR_WIDTH = 20
 
 
 def _positive(text: str) -> int:
@@ -92,18 +97,35 @@ def _columns(arguments: argparse.Namespace) -> list[Allocator]:
     return columns
 
 
-class _Course:
+class Course:
     """Tells how far the whole has come, and when it will probably have ended."""
 
-    def __init__(self, total: int) -> None:
-        self._progress, self._total, self._done = Progress(), total, 0
-        self._begin = time.monotonic()
+    def __init__(self, total: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._progress, self._total, self._done, self._now = Progress(), total, 0, now
+        self._begin = self._begin_of_run = now()
+        is_utf8 = (sys.stderr.encoding or "").lower().startswith("utf")
+        self._signs = "█░" if is_utf8 else "#-"
 
-    def _left(self) -> str:
-        if not self._done:
+    def _each(self) -> float:
+        """Seconds that a run takes; 0 if none has ended yet."""
+        return (self._begin_of_run - self._begin) / self._done if self._done else 0.0
+
+    def _come(self) -> float:
+        """Runs that have ended, and how much of this one probably has."""
+        each = self._each()
+        return self._done + (min((self._now() - self._begin_of_run) / each, 0.95) if each else 0.0)
+
+    def left(self) -> str:
+        """The time that is left, with a comma before it; empty if it is not known, or none."""
+        seconds = self._each() * (self._total - self._come())
+        if self._done in (0, self._total):
             return ""
-        each = (time.monotonic() - self._begin) / self._done
-        return f", about {each * (self._total - self._done):.0f} s left"
+        return f", about {seconds:.0f} s left" if seconds < 99.5 else f", about {seconds / 60:.0f} min left"
+
+    def bar(self) -> str:
+        """How far all of it has come."""
+        full = int(_BAR_WIDTH * self._come() / self._total)
+        return self._signs[0] * full + self._signs[1] * (_BAR_WIDTH - full)
 
     def begin(self, name: str) -> None:
         """A run begins."""
@@ -112,14 +134,15 @@ class _Course:
 
     def show(self, seconds: float, size: int) -> None:
         """It has come so far."""
-        self._progress.show(f"{self._head}: {seconds:.1f} s, {table.megabytes(size)} MB{self._left()}")
+        self._progress.show(f"{self.bar()} {self._head}: {seconds:.1f} s, {table.megabytes(size)} MB{self.left()}")
 
     def end(self, trial: Trial) -> None:
         """It has ended."""
         self._done += 1
+        self._begin_of_run = self._now()
         ended = f", FAILED with status {trial.status}" if trial.status else ""
         self._progress.end(f"{self._head}: {table.seconds(trial.figures.get('time'))} s, peak "
-                           f"{table.megabytes(trial.figures.get('peak'))} MB{ended}{self._left()}")  # fmt: skip
+                           f"{table.megabytes(trial.figures.get('peak'))} MB{ended}{self.left()}")  # fmt: skip
 
 
 def _versions(program: Program, library: Path) -> dict[str, object]:
@@ -139,7 +162,7 @@ def _measure(arguments: argparse.Namespace, words: list[str], comparison: Compar
     """All rounds, the order of the allocators rotating."""
     columns = comparison.allocators
     load = Load(arguments.ready_url, arguments.load) if arguments.load else None
-    course = _Course(arguments.runs * len(columns))
+    course = Course(arguments.runs * len(columns))
     for number in range(arguments.runs):
         turn = number % len(columns)
         for column in columns[turn:] + columns[:turn]:
@@ -152,6 +175,11 @@ def _measure(arguments: argparse.Namespace, words: list[str], comparison: Compar
             if trial.error and not any(one.error for one in comparison.trials.get(column.name, [])):
                 print(f"under {column.name}: {trial.error}", file=sys.stderr)
             comparison.add(column.name, trial)
+
+
+def _width() -> int:
+    """Columns of the terminal; as many as wanted where the output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -175,7 +203,7 @@ def main(arguments: argparse.Namespace) -> int:
         _measure(arguments, words, comparison)
     except RunError as error:
         raise Refusal(str(error)) from error
-    print(f"\n{comparison.text()}")
+    print(f"\n{comparison.text(_width())}")
     if arguments.json:
         write_file(arguments.json, comparison.json())
     if arguments.csv:

@@ -83,6 +83,8 @@ def settings(variables: Mapping[str, str]) -> Iterator[Finding]:
     own = [f"PYARENA_{name}={value}" for name, value in given.items() if name in _OPTIONS]
     if own:
         yield Finding(NOTE, f"settings: {' '.join(own)}", "libpyarena(7) tells what they do.")
+    elif not given:
+        yield Finding(WELL, "no settings: everything is at its default")
     if variables.get("PYARENA_DISABLE", "0") not in ("", "0", "no", "off", "false"):
         yield Finding(WRONG, "PYARENA_DISABLE is set", "The library stands aside altogether.")
     if variables.get("PYTHONMALLOC"):
@@ -115,26 +117,47 @@ def machine() -> Iterator[Finding]:
                       "The kernel may fill holes of 4 KiB with a page of 2 MiB.  The library forbids it for its "
                       "arenas; large objects, stacks and other mappings are as large as the kernel makes them.")  # fmt: skip
     elif pages:
-        yield Finding(WELL, f"transparent huge pages: {pages[1]}")
-    if _first_word("/proc/sys/vm/overcommit_memory") == "2":
+        yield Finding(WELL, f"transparent huge pages: {pages[1]}",
+                      "Each page of 4 KiB that is given back stays so." if pages[1] == "never" else
+                      "Only for who asks for them, which the library does not: each page of 4 KiB that is given back stays so.")  # fmt: skip
+    overcommit = _first_word("/proc/sys/vm/overcommit_memory")
+    if overcommit == "2":
         yield Finding(NOTE, "the kernel does not overcommit (vm.overcommit_memory is 2)",
                       "Address space counts against its limit even where the memory was given back: watch mapped_bytes, "
                       "not only resident memory.")  # fmt: skip
+    elif overcommit:
+        yield Finding(WELL, f"the kernel overcommits (vm.overcommit_memory is {overcommit})",
+                      "Address space whose memory was given back costs nothing.")  # fmt: skip
+
+
+def memory_limits(cgroup: str, root: str = "/sys/fs/cgroup") -> Iterator[tuple[int, str]]:
+    """The limits of memory of a process's control group and of those around it, with what the group is using.
+
+    cgroup is the text of /proc/PID/cgroup.  The groups are told from the inside out.
+    """
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        place, names = ((f"{root}/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")) if controllers else
+                        (root, ("memory.max", "memory.current")))  # fmt: skip
+        group = Path(path)
+        for inner in (group, *group.parents):
+            limit, use = (_first_word(f"{place}{inner}/{name}") for name in names)
+            if limit.isdigit() and int(limit) < 2**60:
+                yield int(limit), use
 
 
 def _cgroup(pid: int) -> Iterator[Finding]:
-    for line in process.read_text(pid, "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        for root, limit_name, use_name in (("/sys/fs/cgroup", "memory.max", "memory.current"),
-                                           ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")):
-            limit = _first_word(f"{root}{path}/{limit_name}")
-            if (controllers in ("", "memory") or "memory" in controllers) and limit.isdigit() and int(limit) < 2**60:
-                use = _first_word(f"{root}{path}/{use_name}")
-                used = f", of which {size(int(use))} are in use" if use.isdigit() else ""
-                yield Finding(NOTE, f"its control group may have {size(int(limit))}{used}",
-                              "What is given back counts no more at once.  The kernel ends processes at the limit "
-                              "without asking the library; PYARENA_KEEP_FREE=0 keeps the least.")  # fmt: skip
-                return
+    limits = list(memory_limits(process.read_text(pid, "cgroup")))
+    if not limits:
+        yield Finding(WELL, "no control group limits its memory")
+        return
+    limit, use = min(limits)
+    used = f", of which {size(int(use))} are in use" if use.isdigit() else ""
+    yield Finding(NOTE, f"its control group may have {size(limit)}{used}",
+                  "What is given back counts no more at once.  The kernel ends processes at the limit "
+                  "without asking the library; PYARENA_KEEP_FREE=0 keeps the least.")  # fmt: skip
 
 
 def _address_limit(pid: int) -> Iterator[Finding]:

@@ -10,12 +10,14 @@ Large objects (above 256 KiB) lie in mappings of their own and are only counted.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pyarena.command import Refusal, write_file
 from pyarena.heap_map import HeapMap
 from pyarena.heap_picture import difference, page, svg, text
 from pyarena.heap_pixels import png
+from pyarena.text import plain
 
 USAGE = "[OPTION ...] TARGET [TARGET]"
 SUMMARY = "draw what the pages of a heap are used for"
@@ -58,7 +60,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.html:
         write_file(arguments.html, page(maps))
     if not (arguments.save or arguments.svg or arguments.png or arguments.html):
-        print("\n\n\n".join(text(one, arguments.rows) for one in maps))
+        shown = "\n\n\n".join(text(one, arguments.rows) for one in maps)
+        print(shown if (sys.stdout.encoding or "").lower().startswith("utf") else plain(shown))
         if len(maps) == 2:
             print(f"\n{difference(*maps)}")
     return 0

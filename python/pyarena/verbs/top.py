@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pyarena.command import Refusal, process_id
 from pyarena.observed import Group, Observed
 from pyarena.statistics_text import merged_classes
-from pyarena.text import compact, number, share, sparkline
+from pyarena.text import compact, number, plain, share, sparkline
 
 USAGE = "[OPTION ...] [PID ...]"
 SUMMARY = "watch processes live"
@@ -43,8 +43,9 @@ _KEYS: dict[str, tuple[str, Callable[[Observed], float]]] = {
     "a": ("taken again", lambda one: -(one.refaults_per_second or 0)),
     "p": ("process", lambda one: one.pid),
 }
+_WIDE = 100  # columns, from which on there is room for what has been given back altogether
 _HEAD = f"{'PID':>7} {'RES':>5} {'PRIV':>5} {'SHARE':>5} {'LIVE':>5} {'FREE':>5} {'KEEP':>5} {'BACK/s':>6} {'AGAIN/s':>7} "
-_LEGEND = "RES resident  PRIV own alone  LIVE in use  FREE kept for reuse, at most KEEP  BACK, AGAIN pages given, retaken"
+_LEGEND = "RES resident  PRIV own alone  LIVE in use  FREE kept for reuse, at most KEEP  BACK, AGAIN pages given, retaken  GONE given back"
 _SPARK = 12
 
 
@@ -80,17 +81,24 @@ def _rate(value: float | None) -> str:
     return f"{value:.0f}{letter}"
 
 
+def head(width: int) -> str:
+    """The names of the columns."""
+    gone = f"{'GONE':>5} " if width >= _WIDE else ""
+    return f"{_HEAD}{gone}{'MEMORY':{_SPARK}} COMMAND"
+
+
 def row(one: Observed, width: int, *, as_tree: bool) -> str:
     """The line of one process."""
     stats = one.stats
     sizes = (one.resident_bytes, one.private_bytes, one.shared_bytes, stats.live_bytes, stats.dirty_bytes, stats.reserve_bytes)
     cells = " ".join(f"{compact(size):>5}" for size in sizes)
+    gone = f"{compact(stats.purged_bytes):>5} " if width >= _WIDE else ""
     rates = f"{_rate(one.purged_per_second):>6} {_rate(one.refaults_per_second):>7}"
     branch = "  " * (one.depth - 1) + "└ " if as_tree and one.depth else ""
     spark = f"{sparkline(list(one.history), _SPARK):{_SPARK}} "
     program, blank, words = one.command.partition(" ")
     command = program.rpartition("/")[2] + blank + words  # at 80 columns each letter counts
-    return f"{one.pid:>7} {cells} {rates} {spark}{branch}{command}"[:width]
+    return f"{one.pid:>7} {cells} {rates} {gone}{spark}{branch}{command}"[:width]
 
 
 def total(shown: list[Observed]) -> str:
@@ -104,11 +112,15 @@ def total(shown: list[Observed]) -> str:
 def details(one: Observed, width: int, height: int) -> list[str]:
     """Heaps and the size classes that hold most, of one process."""
     assert one.snapshot is not None, "it has been looked at"
-    lines = [f"{one.pid}: {one.command}", ""]
+    stats, gone = one.stats, one.snapshot.purged_by_heap()
+    held = max(stats.live_page_bytes - stats.live_bytes, 0)
+    lines = [f"{one.pid}: {one.command}",
+             f"  {compact(stats.live_bytes)} live, {compact(held)} held by it, {compact(stats.dirty_bytes)} free, "
+             f"{compact(stats.purged_bytes)} given back and gone", ""]  # fmt: skip
     for heap in one.snapshot.heap_table()[: max(1, height // 3)]:
         kind = "CPython's objects" if heap["is_interpreter"] else "malloc"
         lines.append(f"  heap {heap['id']:<3} {kind:17} {heap['arenas']:>5} arenas {compact(heap['live_bytes']):>6} live "
-                     f"{compact(heap['dirty_bytes']):>6} free")  # fmt: skip
+                     f"{compact(heap['dirty_bytes']):>6} free {compact(gone[heap['id']]):>6} gone")  # fmt: skip
     lines += ["", f"  {'BLOCKS OF':>10} {'LIVE':>12} {'POOLS':>8} {'SPAN':>6} {'IN USE':>7}"]
     found = sorted(merged_classes(one.snapshot.class_table()), key=lambda entry: -entry["pool_bytes"])
     for entry in found:
@@ -135,7 +147,7 @@ def _once(group: Group, arguments: argparse.Namespace) -> int:
         return 0
     if not shown:
         raise Refusal("no process that may be read has the library in it; pyarena doctor PID says why")
-    lines = [f"{_HEAD}{'MEMORY':{_SPARK}} COMMAND", *(row(one, 200, as_tree=arguments.tree) for one in shown), "", total(shown)]
+    lines = [head(200), *(row(one, 200, as_tree=arguments.tree) for one in shown), "", total(shown)]
     print("\n".join(line.rstrip() for line in lines))
     return 0
 
@@ -184,6 +196,7 @@ class _Screen:
 
     def _put(self, line: int, text: str, attribute: int = curses.A_NORMAL) -> None:
         height, width = self._window.getmaxyx()
+        text = text if self._window.encoding.lower().startswith("utf") else plain(text)
         if line < height:
             with contextlib.suppress(curses.error):  # the last cell of the screen cannot be written
                 self._window.addnstr(line, 0, text.ljust(width), width - (line == height - 1), attribute)
@@ -194,7 +207,7 @@ class _Screen:
         by = "tree" if self._key == "t" else _KEYS[self._key][0]
         self._put(0, f"pyarena top  {time.strftime('%H:%M:%S')}  sorted by {by}")
         self._put(1, total(self._shown) if self._shown else "no process that may be read has the library in it")
-        self._put(3, f"{_HEAD}{'MEMORY':{_SPARK}} COMMAND", curses.A_REVERSE)
+        self._put(3, head(width), curses.A_REVERSE)
         room = max(1, min(len(self._shown), height - 6 if height < 20 else (height - 6) // 2))
         pids = [one.pid for one in self._shown]
         place = pids.index(self._chosen) if self._chosen in pids else 0

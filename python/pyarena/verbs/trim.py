@@ -9,7 +9,7 @@ process itself can do that, by pyarena.trim().
 A process that calls nothing cannot answer.  After the time limit that is told, with what is free in the
 heaps that were silent; the request stays, and each serves it when it comes to life.
 
-Exit status: 0 if every process has answered, 1 if one was silent altogether.
+Exit status: 0 if every process has answered or has next to nothing to give back, 1 if one was silent altogether.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ EXAMPLES = """\
 """
 
 _LOOK_SECONDS = 0.01
+_POLITE_SECONDS = 0.3  # to wait for who has next to nothing to give
 _WORTH_BYTES = 256 * 1024  # free in a heap, to wait for it
 
 
@@ -86,7 +87,7 @@ class _Asked:
             if heap.id in self.names and heap.id not in self.answered and heap.trim_served == self._request:
                 self.silent.discard(heap.id)
                 self.answered[heap.id] = time.monotonic() - self._begin
-        return bool(self.answered) and not self.silent
+        return not self.silent and (bool(self.answered) or time.monotonic() - self._begin > _POLITE_SECONDS)
 
     def finish(self) -> None:
         """Note what it holds now."""
@@ -116,7 +117,9 @@ class _Asked:
             lines.append(f"  answered   heap {one}: {self.names[one]}, after {seconds:.2f} s")
         for one in sorted(self.silent):
             lines.append(f"  silent     heap {one}: {self.names[one]}, {size(self.free_in(one))} free and resident in it")
-        if not self.answered:
+        if not self.answered and not self.silent:
+            lines.append(f"  There was next to nothing to give back: less than {size(_WORTH_BYTES)} in each heap that is in use.")
+        elif not self.answered:
             lines.append(f"  Nobody answered within {limit:g} s.  A process answers when it next allocates or frees something that takes")
             lines.append("  more than a block at hand; one that is idle does not.  The request stays until then.  What an idle")
             lines.append("  CPython has free it gives back by itself, down to half a MiB.")
@@ -152,4 +155,4 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps(values[0] if len(values) == 1 else values, indent=1))
     else:
         print("\n\n".join(one.text(arguments.timeout) for one in asked))
-    return 0 if all(one.answered for one in asked) else 1
+    return 0 if all(one.answered or not one.silent for one in asked) else 1
