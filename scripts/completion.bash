@@ -21,7 +21,11 @@ _pyarena() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "${!_pyarena_options[*]} --help" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "${!_pyarena_options[*]} help --help --version" -- "$word")
+        return
+    fi
+    if [ "$verb" = help ]; then
+        mapfile -t COMPREPLY < <(compgen -W "${!_pyarena_options[*]}" -- "$word")
         return
     fi
     # Behind -- stands a command with words of its own.
@@ -44,11 +48,11 @@ _pyarena() {
     case $before in
     --scope) mapfile -t COMPREPLY < <(compgen -W 'all python' -- "$word") ;;
     --keep-free) mapfile -t COMPREPLY < <(compgen -W 'auto 0 64M 20%' -- "$word") ;;
-    --lib | --output | --json | --csv | --html | --svg | --png | --save | --report) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    --lib | --output | --json | --csv | --html | --svg | --png | --save | --report | --map) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *)
         case $verb in
         run | compare) mapfile -t COMPREPLY < <(compgen -W '--' -- "$word") ;;
-        stats) mapfile -t COMPREPLY < <(compgen -W "$(_pyarena_processes)" -- "$word"; compgen -f -- "$word") ;;
+        stats | map) mapfile -t COMPREPLY < <(compgen -W "$(_pyarena_processes)" -- "$word"; compgen -f -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -W "$(_pyarena_processes)" -- "$word") ;;
         esac
         ;;

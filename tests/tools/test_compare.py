@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 import socket
 import subprocess
 from html.parser import HTMLParser
@@ -117,6 +118,30 @@ def test_a_server_that_ends_or_a_load_that_fails_is_told() -> None:
     assert "ended with 3 too early:\nno port" in result.err
     result = compare(*words, "echo overrun; exit 9", "--", PYTHON, "-c", SERVER, url.rpartition(":")[2], status=2)
     assert "ended with 9:\noverrun" in result.err
+
+
+def test_a_server_that_fails_under_one_allocator_does_not_spoil_the_rest(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    code = "import os, sys\nif 'pyarena' in os.environ.get('LD_PRELOAD', ''): sys.exit('not with this')\n" + SERVER
+    result = compare("--runs", 1, "--with", "glibc", "--idle", 0, "--ready-url", url, "--load", "true", "--json", tmp_path / "r.json",
+                     "--html", tmp_path / "r.html", "--", PYTHON, "-c", code, url.rpartition(":")[2], status=1)
+    assert "under pyarena: " in result.err and "not with this" in result.err and "No verdict" in result.out
+    runs = json.loads((tmp_path / "r.json").read_text())["runs"]
+    assert [runs[name][0]["status"] for name in ("stock", "glibc", "pyarena")] == [0, 0, 1]
+
+
+def test_interrupted_it_tells_what_it_has() -> None:
+    words = [PYTHON, "-B", tools.COMMAND, "compare", "--lib", programs.library(), "--runs", "9", *QUICK, "--", "sleep", "0.3"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=programs.environment(preload=False)) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("[5/27]"):
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted: the figures are those of" in err and "Traceback" not in err
+    assert "\npyarena " in out and "Under libpyarena it" in out
 
 
 def test_a_failing_command_is_told_and_does_not_count() -> None:

@@ -190,6 +190,10 @@ def test_bash_completes_verbs_and_options(tmp_path: Path) -> None:
     assert completed("pyarena run --ke") == ["--keep-free"]
     assert completed("pyarena run --scope py") == ["python"]
     assert "python3" in completed("pyarena run -- python")
+    assert completed("pyarena help do") == ["doctor"] and "--version" in completed("pyarena --")
+    file = tmp_path / "heap.map"
+    file.touch()
+    assert completed(f"pyarena map {tmp_path}/he") == [str(file)] == completed(f"pyarena run --map {tmp_path}/he")
     with tools.served("") as process:
         assert str(process.pid) in completed("pyarena stats ")
 

@@ -29,6 +29,7 @@ from pyarena import allocators, machine, table
 from pyarena.allocators import Allocator, AllocatorError
 from pyarena.command import Refusal, add_words, check_writable, library_of, words_of, write_file
 from pyarena.comparison import Comparison
+from pyarena.curves import Curve
 from pyarena.program import Program
 from pyarena.running import Progress, RunError
 from pyarena.trial import Load, Trial, run_command, run_server
@@ -158,6 +159,16 @@ def _versions(program: Program, library: Path) -> dict[str, object]:
     return facts | {"libpyarena": found[1] if found else "unknown"}
 
 
+def _tried(words: list[str], load: Load | None, column: Allocator, idle: float, course: Course) -> Trial:
+    """One run; of a server that fails under an allocator the failure."""
+    if not load:
+        return run_command(words, column, idle, course.show)
+    try:
+        return run_server(words, load, column, idle, course.show)
+    except RunError as error:
+        return Trial({}, Curve(column.name, [], []), 1, error)
+
+
 def _measure(arguments: argparse.Namespace, words: list[str], comparison: Comparison) -> None:
     """All rounds, the order of the allocators rotating."""
     columns = comparison.allocators
@@ -167,10 +178,9 @@ def _measure(arguments: argparse.Namespace, words: list[str], comparison: Compar
         turn = number % len(columns)
         for column in columns[turn:] + columns[:turn]:
             course.begin(column.name)
-            if load:
-                trial = run_server(words, load, column, arguments.idle, course.show)
-            else:
-                trial = run_command(words, column, arguments.idle, course.show)
+            trial = _tried(words, load, column, arguments.idle, course)
+            if trial.error and load and not comparison.trials:
+                raise trial.error  # it does not work at all
             course.end(trial)
             if trial.error and not any(one.error for one in comparison.trials.get(column.name, [])):
                 print(f"under {column.name}: {trial.error}", file=sys.stderr)
@@ -199,10 +209,16 @@ def main(arguments: argparse.Namespace) -> int:
     if unrest:
         print(f"note: {unrest}", file=sys.stderr)
     comparison = Comparison(words, columns, arguments.idle, machine.describe() | _versions(program, library_of(arguments)))
+    is_interrupted = False
     try:
         _measure(arguments, words, comparison)
     except RunError as error:
         raise Refusal(str(error)) from error
+    except KeyboardInterrupt:
+        if not comparison.trials:
+            raise
+        is_interrupted = True
+        print("\ninterrupted: the figures are those of the runs that had ended", file=sys.stderr)
     print(f"\n{comparison.text(_width())}")
     if arguments.json:
         write_file(arguments.json, comparison.json())
@@ -212,4 +228,6 @@ def main(arguments: argparse.Namespace) -> int:
         from pyarena.page import page
 
         write_file(arguments.html, page(comparison))
+    if is_interrupted:
+        return 130
     return 1 if any(trial.status for trials in comparison.trials.values() for trial in trials) else 0
