@@ -178,6 +178,8 @@ class Comparison:
                else "each ran once, so a tenth may be chance")  # fmt: skip
         if abs(ratio - 1) <= noise:
             return f"Its time is {ratio:.2f} of stock's, which is no difference: {why}."
+        if self.rounds == 1:
+            return f"It took {ratio:.2f} of stock's time; each ran once, so --runs 5 would tell whether that is chance."
         return f"It takes {ratio:.2f} of stock's time, {'more' if ratio > 1 else 'less'} than chance explains ({why})."
 
     def _on_cost(self) -> str:

@@ -256,6 +256,8 @@ def test_verdict_knows_noise() -> None:
     once = made(stock=[(1.0, 50)], pyarena=[(1.05, 50)])
     assert "no difference: each ran once, so a tenth may be chance" in once.verdict()
     assert "settles at the same memory (50.0 MB)" in once.verdict()
+    far = made(stock=[(1.0, 50)], pyarena=[(1.5, 50)]).verdict()
+    assert "It took 1.50 of stock's time; each ran once, so --runs 5 would tell" in far and "more than chance" not in far
 
 
 # ---- The page ---------------------------------------------------------------------------------------

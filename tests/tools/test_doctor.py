@@ -83,6 +83,9 @@ def test_what_is_not_read_is_noted() -> None:
 def test_a_python_is_tried() -> None:
     out = doctor("--", PYTHON, "app.py", status=0)
     assert "tried: libpyarena 0.1.0 serves malloc and CPython 3." in out
+    assert '"import pyarena" does not find the module' in out and str(tools.PACKAGE) in out
+    out = doctor("--", PYTHON, "app.py", status=0, PYTHONPATH=str(tools.PACKAGE))
+    assert '"import pyarena" finds the module' in out
     assert "-X dev is given" in doctor("--", PYTHON, "-X", "dev", "app.py", status=1)
     assert "PYTHONMALLOC=debug is set" in doctor("--", PYTHON, status=1, PYTHONMALLOC="debug")
 

@@ -208,7 +208,8 @@ def main(arguments: argparse.Namespace) -> int:
     unrest = machine.unrest()
     if unrest:
         print(f"note: {unrest}", file=sys.stderr)
-    comparison = Comparison(words, columns, arguments.idle, machine.describe() | _versions(program, library_of(arguments)))
+    facts = machine.describe() | _versions(program, library_of(arguments)) | ({"note": unrest} if unrest else {})
+    comparison = Comparison(words, columns, arguments.idle, facts)
     is_interrupted = False
     try:
         _measure(arguments, words, comparison)

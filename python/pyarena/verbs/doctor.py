@@ -2,7 +2,8 @@
 """Find out whether the library serves a process, or can serve a command, and what keeps it from that.
 
 Says what is well, what is worth knowing and what is wrong, each with what it means.  A command is not
-run; if it is a Python, that interpreter is started once with "pass" to see whether the library takes it.
+run; if it is a Python, that interpreter is started with "pass" to see whether the library takes it, and to
+see whether it finds the module pyarena.
 
 Exit status: 0 if nothing is wrong, 1 if something is.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarena
 from pyarena import process
 from pyarena.command import add_library, add_words, library_of, program_of, words_of
 from pyarena.program import Program
@@ -241,6 +243,7 @@ def of_command(words: list[str], library: Path) -> Iterator[Finding]:
                       "Its objects stay with the allocator that is built into it; malloc alone is served.")  # fmt: skip
     else:
         yield _trial(program, library)
+        yield from _module(program)
     if "dev" in words and words[words.index("dev") - 1] == "-X" or "-Xdev" in words:
         yield Finding(WRONG, "-X dev is given", "CPython then uses its debug allocator on top of its own.")
     yield from settings(os.environ)
@@ -266,6 +269,21 @@ def _trial(program: Program, library: Path) -> Finding:
         return Finding(WRONG, f"tried: libpyarena {said}, but not CPython's objects",
                        "That takes CPython 3.7 or newer, whose symbols are there when the program starts.")  # fmt: skip
     return Finding(WELL, f"tried: libpyarena {said}")
+
+
+def _module(program: Program) -> Iterator[Finding]:
+    """Whether the interpreter finds the module that tells a program of its own memory."""
+    code = "import importlib.util as u, sys; sys.exit(3 if u.find_spec('pyarena') is None else 0)"
+    try:
+        done = subprocess.run([program.path, "-c", code], cwd="/", capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if done.returncode == 3:
+        package = Path(pyarena.__file__).parents[1]
+        yield Finding(NOTE, '"import pyarena" does not find the module', "Only a program that calls it needs it.  A file "
+                      f"pyarena.pth in the interpreter's site directory, with the line {package}, makes it known.")  # fmt: skip
+    elif done.returncode == 0:
+        yield Finding(WELL, '"import pyarena" finds the module')
 
 
 def main(arguments: argparse.Namespace) -> int:
