@@ -9,6 +9,9 @@ its objects still live, "settled" the same after idling there.
 A server does not end by itself: with --ready-url and --load it is started, waited for, put under
 load, left idle and stopped.  The time is then that of the load.
 
+Shown are medians; ± is half the range of the runs.  A difference in time that is not larger than the
+range under libpyarena or the other one is none.
+
 What the command and the load write is not shown, unless they fail.  Allocators other than libpyarena
 are preloaded with PYTHONMALLOC=malloc, because only so do they own CPython's objects.
 """

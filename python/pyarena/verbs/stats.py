@@ -2,7 +2,8 @@
 """Show what the library tells of a running process, or of a report that it wrote at exit.
 
 TARGET is the ID of a process with the library in it, or a file that PYARENA_STATS=:FILE (or pyarena run
---stats=FILE) has written.  The process is read from outside: it is not stopped and does not notice.
+--stats=FILE) has written, or one of map:FILE (pyarena run --map FILE).  The process is read from outside:
+it is not stopped and does not notice.
 """
 
 from __future__ import annotations

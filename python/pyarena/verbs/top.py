@@ -2,7 +2,15 @@
 """Watch processes live: what they hold, what lies free, what is given back and taken again.
 
 Without a PID all processes are shown that have the library and may be read.  They are read from outside
-and need not do anything for it.  Keys:
+and need not do anything for it.  Columns:
+
+  RES, PRIV, SHARE   resident memory, of that its own alone, and what other processes have as well
+  LIVE, FREE, KEEP   blocks in use; free and resident, for reuse; how much of that is allowed now
+  BACK/s, AGAIN/s    pages given back each second, and those of them that were soon taken again
+  GONE               given back altogether, address space without memory (from 100 columns on)
+  MEMORY             resident memory at the last looks
+
+Keys:
 
   q          quit                  up, down   choose a process; below are its heaps and size classes
   r l f      sort by resident, live, free memory
