@@ -32,7 +32,7 @@ def test_pictures_are_made(tmp_path: Path) -> None:
     programs.need("tmux")
     draw("--output", tmp_path, "top", "map")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.png", "top.png"]
-    assert all(width == pytest.approx(890, abs=20) and height >= 500 for width, height in map(size_of, tmp_path.iterdir()))
+    assert all(width in (880, 1000) and height >= 500 for width, height in map(size_of, tmp_path.iterdir()))
 
 
 def test_those_of_the_readme_are_there_and_small() -> None:
