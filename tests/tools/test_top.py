@@ -156,6 +156,10 @@ class Terminal:
         subprocess.run([*self._tmux, "kill-server"], capture_output=True)
 
 
+def scale(text: str) -> float:
+    return float(text[:-1]) * 1024 ** "BKMGT".index(text[-1])
+
+
 def test_live_in_a_terminal(tmp_path: Path) -> None:
     programs.need("tmux")
     with tools.served(TREE) as process:
@@ -181,6 +185,14 @@ def test_live_in_a_terminal(tmp_path: Path) -> None:
             terminal.wait(lambda screen: any(line.startswith(f"{pids(screen)[1]}: ") for line in screen[8:]))
             terminal.press("b")
             screen = terminal.wait(lambda screen: "sorted by given back" in screen[0])
+            for key, name, head in (("o", "own", "PRIV"), ("l", "live", "LIVE"), ("f", "free", "FREE")):
+                terminal.press(key)
+                screen = terminal.wait(lambda screen: f"sorted by {name}" in screen[0])
+                column = screen[3].split().index(head)
+                shown = [scale(line.split()[column]) for line in screen[4:7]]
+                assert shown == sorted(shown, reverse=True), (key, screen)
+            terminal.press("g")
+            terminal.wait(lambda screen: "sorted by gone" in screen[0])
             terminal.press("p")
             screen = terminal.wait(lambda screen: "sorted by process" in screen[0])
             assert pids(screen) == sorted(pids(screen))

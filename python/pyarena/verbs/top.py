@@ -13,7 +13,7 @@ and need not do anything for it.  Columns:
 Keys:
 
   q          quit                  up, down   choose a process; below are its heaps and size classes
-  r l f      sort by resident, live, free memory
+  r o l f g  sort by resident, its own, live, free memory, and by what is gone
   b a        sort by pages given back, and taken again soon, each second
   p          sort by process ID; t as a tree
 """
@@ -47,6 +47,8 @@ _KEYS: dict[str, tuple[str, Callable[[Observed], float]]] = {
     "r": ("resident", lambda one: -one.resident_bytes),
     "l": ("live", lambda one: -one.stats.live_bytes),
     "f": ("free", lambda one: -one.stats.dirty_bytes),
+    "o": ("own", lambda one: -(one.private_bytes or 0)),
+    "g": ("gone", lambda one: -one.stats.purged_bytes),
     "b": ("given back", lambda one: -(one.purged_per_second or 0)),
     "a": ("taken again", lambda one: -(one.refaults_per_second or 0)),
     "p": ("process", lambda one: one.pid),
@@ -227,7 +229,7 @@ class _Screen:
             below = 5 + room
             for line, text in enumerate(details(self._shown[place], width, height - below - 2)):
                 self._put(below + line, text)
-        self._put(height - 1, _LEGEND if width > len(_LEGEND) else "q quit  r l f b a p t sort  arrows choose", curses.A_DIM)
+        self._put(height - 1, _LEGEND if width > len(_LEGEND) else "q quit  r o l f g b a p t sort  arrows choose", curses.A_DIM)
         self._window.refresh()
 
 
