@@ -340,8 +340,8 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 		give_back((struct pa_mapping){ start, bytes });
 		return NULL;
 	}
-	if (has < bytes)
-		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero && is_fresh);
+	if (is_fresh || (has < bytes && !is_zero)) /* else the caller clears all of it */
+		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero);
 	if (is_zero)
 		*is_zero = is_fresh;
 	return start;

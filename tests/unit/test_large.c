@@ -362,6 +362,55 @@ static void test_populated_parts(void **state)
 	check();
 }
 
+/* What was cut before it was filled was not filled. */
+static void test_what_is_cut_is_not_filled(void **state)
+{
+	char *p;
+	(void)state;
+
+	keep(0);
+	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
+		assert_true(pa_large_free(make_filled(PA_MIB, 16, NULL)));
+	while (p = pa_large_allocate(PA_MIB, 1, NULL), resident_bytes(p, PA_MIB) > 0)
+		assert_true(pa_large_free(p));
+	memset(p, 3, PA_MIB / 4);
+	p = pa_large_resize(p, PA_MIB / 4);
+	assert_true(pa_large_free(p));
+	check_next(PA_MIB, NULL, 0);
+	check();
+}
+
+/* An object that is cached beyond what would be populated; and one that is cleared, so tells nothing of its user. */
+static void test_grown_from_the_cache(void **state)
+{
+	bool is_zero;
+	(void)state;
+
+	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++) {
+		keep(0);
+		assert_true(pa_large_free(make_filled(POPULATE_MAX, 16, NULL)));
+	}
+	keep(256 * PA_MIB);
+	assert_true(pa_large_free(allocate(POPULATE_MAX + PA_MIB)));
+	char *p = pa_large_allocate(POPULATE_MAX + 4 * PA_MIB, 1, NULL);
+	assert_int_equal(resident_bytes(p + POPULATE_MAX + PA_MIB, 3 * PA_MIB), 0);
+	assert_true(pa_large_free(p));
+	keep(0);
+	pa_large_shrink(PA_RESERVE_LIMIT);
+	check_next(POPULATE_MAX, NULL, POPULATE_MAX);
+
+	keep(256 * PA_MIB);
+	memset(large.filling, 0, sizeof large.filling);
+	assert_true(pa_large_free(make_filled(2 * PA_MIB, 0, NULL)));
+	memset(large.filling, 0, sizeof large.filling);
+	p = pa_large_allocate(3 * PA_MIB, 1, &is_zero);
+	assert_false(is_zero);
+	assert_null(large.filling[0][3].watched.start);
+	assert_null(large.filling[1][3].watched.start);
+	assert_true(pa_large_free(p));
+	check();
+}
+
 static void test_cache_fits_best(void **state)
 {
 	static const size_t mib[] = { 1, 3, 2 };
@@ -737,6 +786,8 @@ int main(void)
 		point(test_what_is_not_filled_comes_page_by_page),
 		point(test_filling_is_seen_while_it_lives),
 		point(test_populated_parts),
+		point(test_what_is_cut_is_not_filled),
+		point(test_grown_from_the_cache),
 		point(test_cache_fits_best),
 		point(test_cache_is_not_grown_much),
 		point(test_resize_by_the_cache),
