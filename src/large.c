@@ -341,7 +341,7 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 		return NULL;
 	}
 	if (is_fresh || (has < bytes && !is_zero)) /* else the caller clears all of it */
-		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero);
+		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero != NULL);
 	if (is_zero)
 		*is_zero = is_fresh;
 	return start;
