@@ -368,6 +368,41 @@ static void double_free_after_trim(void)
 	CALL(free)(tell(blocks[1001]));
 }
 
+/* A block that is not mapped any more, as its whole arena. */
+static char *block_of_a_released_arena(void)
+{
+	enum { COUNT = 20 * MIB / 400 };
+	static char *blocks[COUNT];
+	unsigned char is_resident;
+
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = block_of(400);
+	for (size_t i = 0; i < COUNT; i++)
+		CALL(free)(blocks[i]);
+	CALL(malloc_trim)(0);
+	for (size_t i = 0; i < COUNT; i++) {
+		void *page = (void *)((uintptr_t)blocks[i] / page_bytes() * page_bytes());
+		if (mincore(page, 1, &is_resident) != 0 && errno == ENOMEM)
+			return (char *)tell(blocks[i]);
+	}
+	_exit(TAP_ERROR);
+}
+
+static void free_in_a_released_arena(void)
+{
+	CALL(free)(block_of_a_released_arena());
+}
+
+static void realloc_in_a_released_arena(void)
+{
+	sink = CALL(realloc)(block_of_a_released_arena(), 1000);
+}
+
+static void usable_size_in_a_released_arena(void)
+{
+	CALL(malloc_usable_size)(block_of_a_released_arena());
+}
+
 static void double_free_in_a_thread(void)
 {
 	char *victim = victim_of(SMALL);
@@ -560,6 +595,9 @@ static const struct tap_point cases[] = {
 	CASE(double_free_after_others),
 	CASE(double_free_after_work),
 	CASE(double_free_after_trim),
+	CASE(free_in_a_released_arena),
+	CASE(realloc_in_a_released_arena),
+	CASE(usable_size_in_a_released_arena),
 	CASE(double_free_in_a_thread),
 	CASE(double_free_after_a_thread),
 	CASE(double_free_by_two_threads),

@@ -253,10 +253,13 @@ static void growth_fails_and_leaves_the_block(void)
 	}
 }
 
+static pthread_barrier_t all_are_made; /* whose stacks would find no room later */
+
 static void *pile_up_and_clear(void *argument)
 {
 	struct pile *pile = (struct pile *)argument;
 
+	pthread_barrier_wait(&all_are_made);
 	for (int round = 0; round < 3; round++) {
 		pile_up(pile, SIZE_MAX);
 		check_pile(pile);
@@ -273,6 +276,7 @@ static void threads_compete_for_the_rest(void)
 
 	for (size_t s = 0; s < COUNT_OF(pile_sizes); s++)
 		piles[s] = pile_of(pile_sizes[s]);
+	pthread_barrier_init(&all_are_made, NULL, COUNT_OF(pile_sizes));
 	limit_to(RLIMIT_AS, mapped_now() + COUNT_OF(pile_sizes) * 9 * MIB + 80 * MIB);
 	for (size_t s = 0; s < COUNT_OF(pile_sizes); s++)
 		REQUIRE(pthread_create(&threads[s], NULL, pile_up_and_clear, &piles[s]) == 0);
