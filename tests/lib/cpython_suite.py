@@ -24,12 +24,12 @@ def chosen() -> list[Python]:
     return [python for python in having if python in (having[-1], programs.default_python())]
 
 
-def run(python: Python, modules: list[str], place: Path, *, preload: bool) -> dict[str, bool]:
-    """Run modules of the suite; whether each case passed (skipped ones are left out)."""
+def run(python: Python, modules: list[str], place: Path, *flags: str, preload: bool) -> dict[str, bool]:
+    """Run modules of the suite, with flags of its own; whether each case passed (skipped ones are left out)."""
     place.mkdir(parents=True)
     report = place / "report.xml"
     result = programs.run([python.path, "-m", "test", "--timeout", "300", "--junit-xml", report,
-                           *modules], preload=preload, cwd=place, home=place, timeout=3600)
+                           *flags, *modules], preload=preload, cwd=place, home=place, timeout=3600)
     assert report.exists(), f"the run did not come to its end:\n{result}"
     passed = {}
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What holds for every process holds for a hardened one: the programs of other tests, with PYARENA_HARDEN=1.
 
-Attacks on it are in tests/death, CPython's part in tests/python/test_scripts.py.
+Attacks on it are in tests/death, CPython's part in tests/python/test_scripts.py; every_call has points of its own.
 """
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ PROGRAMS = {
     "api/operators": [],
     "api/resize": [],
     "api/sizes": [],
+    "fault/limits": [],
+    "fault/refusals": [],
+    "stress/children": ["--forks", "24"],
+    "stress/forks": ["--forks", "100"],
+    "stress/loading": [],
     "stress/model": ["--ops", "300000"],
+    "stress/ring": ["--blocks", "100000"],
+    "stress/soak": ["--rounds", "6"],
     "stress/threads": [],
 }
 # Points that a hardened process rightly fails.

@@ -20,18 +20,56 @@ MODULES = ("test_gc test_fork1 test_thread test_json test_list test_dict test_by
            "test_memoryview test_mmap test_atexit test_finalization test_generators test_deque "
            "test_long test_ast test_zlib test_zipimport test_codecs test_sqlite3 test_sys "
            "test_capi test_embed test_threading test_subprocess test_pickle test_faulthandler "
-           "test_ctypes test_multiprocessing_main_handling")
+           "test_ctypes test_multiprocessing_main_handling test__xxsubinterpreters "
+           "test__interpreters test_interpreters test.test_asyncio.test_base_events "
+           "test.test_asyncio.test_tasks test.test_asyncio.test_subprocess").split()
+# Too long as a whole: workers and pools of processes and threads, queues, shared memory.
+MULTIPROCESSING = ["test_multiprocessing_fork", "test.test_multiprocessing_fork.test_processes",
+                   "test.test_multiprocessing_fork.test_threads"]
+CLASSES = ["WithProcessesTestProcess", "WithProcessesTestQueue", "WithProcessesTestPool",
+           "WithProcessesTestSharedMemory", "WithProcessesTestValue", "WithThreadsTestPool"]
+
+
+THERE = """
+import importlib.util, sys
+for name in sys.argv[1:]:
+    try:
+        if importlib.util.find_spec("test." + name[5 * name.startswith("test."):]):
+            print(name)
+    except ImportError:
+        pass
+"""
+
+
+def some_of(wanted: list[str], python: Python) -> list[str]:
+    """Those that this CPython has; of a package and its parts the parts."""
+    having = programs.run([python.path, "-c", THERE, *wanted], preload=False).out.split()
+    return [name for name in having if not any(other.startswith(f"test.{name}.") for other in having)]
+
+
+def check(python: Python, wanted: list[str], place: Path, least: int, *flags: str) -> None:
+    """At least so many cases pass, and all that pass without the library."""
+    modules = some_of(wanted, python)
+    ours = run(python, modules, place / "ours", *flags, preload=True)
+    assert sum(ours.values()) >= least, ours
+    failed = failures(ours)
+    if failed:
+        again = [name for name in modules if any(case.startswith(f"test.{name.removeprefix('test.')}.") for case in failed)]
+        failed -= failures(run(python, again, place / "stock", *flags, preload=False))
+    assert not failed, f"these pass without the library: {sorted(failed)}"
+
 
 @pytest.mark.skipif(not chosen(), reason="no CPython here has its tests installed "
                                          "(Debian 12: package libpython3.11-testsuite)")
 @programs.each(chosen())
 def test_cpython_suite(python: Python, tmp_path: Path) -> None:
-    wanted = os.environ.get("CPYTHON_TESTS", MODULES).split()
-    modules = [name for name in wanted if python.has(f"test.{name}")]
-    ours = run(python, modules, tmp_path / "ours", preload=True)
-    assert sum(ours.values()) >= (100 if wanted == MODULES.split() else 1), ours
-    failed = failures(ours)
-    if failed:
-        again = sorted({case.split(".")[1] for case in failed if case.startswith("test.")})
-        failed -= failures(run(python, again, tmp_path / "stock", preload=False))
-    assert not failed, f"these pass without the library: {sorted(failed)}"
+    wanted = os.environ.get("CPYTHON_TESTS", "").split()
+    check(python, wanted or MODULES, tmp_path, 1 if wanted else 3000)
+
+
+@pytest.mark.skipif(not chosen() or "CPYTHON_TESTS" in os.environ,
+                    reason="no CPython here has its tests installed, or other modules are asked for")
+@programs.each(chosen())
+def test_multiprocessing(python: Python, tmp_path: Path) -> None:
+    flags = [word for name in CLASSES for word in ("-m", name)]
+    check(python, MULTIPROCESSING, tmp_path, 50, *flags)

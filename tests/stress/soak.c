@@ -12,7 +12,7 @@
 #define WARM_ROUNDS 5
 
 static struct tap_option options[] = {
-	{ "soak-seconds", 20, "how long it lasts" },
+	{ "rounds", 20, "of a second of forks each, and what it takes to look at the end of each" },
 	{ NULL, 0, NULL },
 };
 
@@ -81,19 +81,19 @@ static size_t larger(size_t a, size_t b)
 
 static void soak(void)
 {
-	double end = seconds_now() + (double)tap_value("soak-seconds");
+	uint64_t wanted = larger(tap_value("rounds"), WARM_ROUNDS + 1);
 	size_t own, rest = 0, mapped = 0, most_rest = 0, most_mapped = 0;
-	uint64_t rounds = 0, forks = 0;
+	uint64_t forks = 0;
 
 	tap_need_library();
 	tap_restart_with("PYARENA_IDLE", "off");
 	CALL(free)(CALL(malloc)(1));
 	own = (size_t)statistics().live_bytes;
-	for (; seconds_now() < end || rounds <= WARM_ROUNDS; rounds++) {
-		size_t threads = rounds % WORKERS + 1;
+	for (uint64_t round = 0; round < wanted; round++) {
+		size_t threads = round % WORKERS + 1;
 		__atomic_store_n(&stop, false, __ATOMIC_RELAXED);
 		start_workers(threads);
-		forks += fork_for_a_second(rounds);
+		forks += fork_for_a_second(round);
 		stop_workers(threads);
 		check_statistics(own);
 		free_inherited((void *)0);
@@ -101,7 +101,7 @@ static void soak(void)
 		check_statistics(own);
 		most_rest = larger(most_rest, resident_now());
 		most_mapped = larger(most_mapped, mapped_now());
-		if (rounds < WARM_ROUNDS) {
+		if (round < WARM_ROUNDS) {
 			rest = most_rest;
 			mapped = most_mapped;
 		}
@@ -112,7 +112,7 @@ static void soak(void)
 	       most_mapped / KIB);
 	tap_note(
 		"%llu rounds, %llu forks; with nothing in use at most %zu KiB resident, %zu KiB mapped",
-		(unsigned long long)rounds, (unsigned long long)forks, most_rest / KIB,
+		(unsigned long long)wanted, (unsigned long long)forks, most_rest / KIB,
 		most_mapped / KIB);
 }
 
