@@ -43,7 +43,12 @@ enum call {
 	WIPE_ON_FORK,
 	NO_HUGE_PAGES,
 	GUARD,
-	OTHER, /* is made when threads contend, or depends on the machine */
+	OTHER, /* is not the engine's own, or depends on the machine */
+	FUTEX,
+	OPEN,
+	READ,
+	WRITE,
+	CLOSE,
 	CLOCK,
 	RANDOM,
 	AUXV,
@@ -229,6 +234,28 @@ int __wrap_mprotect(void *start, size_t bytes, int protection)
 	return is_refused(GUARD) ? -1 : __real_mprotect(start, bytes, protection);
 }
 
+static enum call call_of(long number)
+{
+	switch (number) {
+	case SYS_process_madvise:
+		return BATCH_PURGE;
+	case SYS_getrandom:
+		return RANDOM;
+	case SYS_futex:
+		return FUTEX;
+	case SYS_openat:
+		return OPEN;
+	case SYS_read:
+		return READ;
+	case SYS_write:
+		return WRITE;
+	case SYS_close:
+		return CLOSE;
+	default:
+		return OTHER;
+	}
+}
+
 long __wrap_syscall(long number, ...)
 {
 	long arguments[6];
@@ -238,10 +265,7 @@ long __wrap_syscall(long number, ...)
 	for (size_t i = 0; i < COUNT_OF(arguments); i++)
 		arguments[i] = va_arg(list, long);
 	va_end(list);
-	enum call call = number == SYS_process_madvise ? BATCH_PURGE
-			 : number == SYS_getrandom     ? RANDOM
-						       : OTHER;
-	if (is_refused(call))
+	if (is_refused(call_of(number)))
 		return -1;
 	return __real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
 			      arguments[4], arguments[5]);
@@ -477,6 +501,44 @@ static void in_a_child(void)
 	REQUIRE(child > 0 && tap_child_succeeded(child, "child of the run"));
 }
 
+static bool is_held; /* [atomic] */
+
+static void *hold_a_lock(void *argument)
+{
+	pa_lock(PA_LOCK_LIFE);
+	__atomic_store_n(&is_held, true, __ATOMIC_RELEASE);
+	sleep_ms(1);
+	pa_unlock(PA_LOCK_LIFE);
+	return argument;
+}
+
+/* Somebody waits for a lock, and is woken. */
+static void contend(void)
+{
+	pthread_t thread;
+
+	REQUIRE(__real_pthread_create(&thread, NULL, hold_a_lock, NULL) == 0);
+	while (!__atomic_load_n(&is_held, __ATOMIC_ACQUIRE))
+		;
+	pa_lock(PA_LOCK_LIFE);
+	pa_unlock(PA_LOCK_LIFE);
+	pthread_join(thread, NULL);
+}
+
+/* What is read is what is there, or a part of it. */
+static void use_files(void)
+{
+	char path[] = "/proc/self/comm";
+	char whole[64] = "", part[64] = "";
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+
+	REQUIRE(file >= 0 && read(file, whole, sizeof(whole) - 1) > 0 && close(file) == 0);
+	size_t length = pa_os_read_file(path, part, sizeof(part) - 1);
+	REQUIRE(length <= strlen(whole) && memcmp(part, whole, length) == 0, "%s", part);
+	REQUIRE(!plan->is_over || length == strlen(whole), "%zu bytes", length);
+	pa_life_report(); /* to nowhere, as the options have it */
+}
+
 static void check_all_heaps(void)
 {
 	pa_lock(PA_LOCK_LIFE);
@@ -516,7 +578,8 @@ static void check_nothing_is_lost(void)
 static void run(void)
 {
 	char setting[] = "PYARENA_HARDEN=0";
-	char *environment[] = { setting, NULL };
+	char report[] = "PYARENA_STATS=:/dev/null";
+	char *environment[] = { setting, report, NULL };
 
 	setting[sizeof(setting) - 2] = plan->is_hardened ? '1' : '0';
 
@@ -528,11 +591,14 @@ static void run(void)
 	if (!plan->is_hardened)
 		as_an_interpreter();
 	in_a_child();
+	contend();
+	use_files();
 	for (size_t i = 0; i < ITEMS; i++)
 		if (i % 3 == 0)
 			release(&items[i]);
 	pa_malloc_trim();
 	__atomic_store_n(&plan->is_over, true, __ATOMIC_RELAXED);
+	use_files();
 	for (size_t i = 0; i < ITEMS; i++)
 		release(&items[i]);
 	use_items(0, 1);
@@ -624,10 +690,16 @@ POINT(auxv_nothing, AUXV, ENOENT)
 POINT(thread_EAGAIN, THREAD, EAGAIN)
 POINT(key_EAGAIN, KEY, EAGAIN)
 POINT(atfork_ENOMEM, ATFORK, ENOMEM)
+POINT(futex_ENOSYS, FUTEX, ENOSYS)
+POINT(open_EMFILE, OPEN, EMFILE)
+POINT(read_EIO, READ, EIO)
+POINT(write_ENOSPC, WRITE, ENOSPC)
+POINT(close_EIO, CLOSE, EIO)
 
 HARDENED(hardened_mmap_ENOMEM, MMAP, ENOMEM)
 HARDENED(hardened_munmap_ENOMEM, MUNMAP, ENOMEM)
 HARDENED(hardened_guard_ENOMEM, GUARD, ENOMEM)
+HARDENED(hardened_purge_EINVAL, PURGE, EINVAL)
 HARDENED(hardened_random_ENOSYS, RANDOM, ENOSYS)
 
 static const struct tap_point points[] = {
@@ -649,9 +721,15 @@ static const struct tap_point points[] = {
 	{ "thread_EAGAIN", thread_EAGAIN },
 	{ "key_EAGAIN", key_EAGAIN },
 	{ "atfork_ENOMEM", atfork_ENOMEM },
+	{ "futex_ENOSYS", futex_ENOSYS },
+	{ "open_EMFILE", open_EMFILE },
+	{ "read_EIO", read_EIO },
+	{ "write_ENOSPC", write_ENOSPC },
+	{ "close_EIO", close_EIO },
 	{ "hardened_mmap_ENOMEM", hardened_mmap_ENOMEM },
 	{ "hardened_munmap_ENOMEM", hardened_munmap_ENOMEM },
 	{ "hardened_guard_ENOMEM", hardened_guard_ENOMEM },
+	{ "hardened_purge_EINVAL", hardened_purge_EINVAL },
 	{ "hardened_random_ENOSYS", hardened_random_ENOSYS },
 	{ NULL, NULL },
 };

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A process that sees neither /proc nor /sys, as in a bare chroot: it is served, and gives memory back."""
+"""CPython where it sees neither /proc nor /sys, as in a bare chroot, and where system calls are refused.
+
+It is served all the same, and gives memory back if it may.  refusals.c does the latter for programs in C.
+"""
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +57,47 @@ def bare(*argv: str) -> list[str]:
 def test_no_proc_and_no_sys(python: Python) -> None:
     result = programs.run(bare(python.path, "-c", PEAK), preload=False)
     assert (result.status, result.out, result.err) == (0, "done\n", ""), result
+
+
+# Growing, shrinking, idle for so long that the library's thread gives memory back, and at work again.
+WORK = """
+import os, threading, time
+def peak():
+    rows = [bytes(i % 5000) for i in range(6000)]
+    growing = bytearray()
+    for i in range(40):
+        growing.extend(bytes(100000))
+    assert all(len(row) == i % 5000 for i, row in enumerate(rows)) and not any(growing)
+for thread in [threading.Thread(target=peak) for _ in range(2)]:
+    thread.start()
+    thread.join()
+kept = [bytes(i % 600) for i in range(30000)][::50]
+peak()
+time.sleep(1.3)
+peak()
+pid = os.fork()
+if pid == 0:
+    peak()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+assert all(len(row) == i * 50 % 600 and not any(row) for i, row in enumerate(kept))
+print("done")
+"""
+
+# Calls that the library can do without, why a sandbox refuses them, and PYARENA_HARDEN.
+REFUSED = [("membarrier", "EPERM", "0"), ("process_madvise", "ENOSYS", "0"), ("mremap", "ENOSYS", "0"),
+           ("process_madvise", "EPERM", "1"), ("getrandom", "ENOSYS", "1")]
+
+
+@pytest.mark.parametrize("call, error, harden", REFUSED)
+def test_cpython_where_a_call_is_refused(call: str, error: str, harden: str, tmp_path: Path) -> None:
+    programs.need("strace")
+    log = tmp_path / "calls"
+    result = programs.run(["strace", "-f", "--seccomp-bpf", "-o", log, "-e", f"trace={call}",
+                           "-e", f"inject={call}:error={error}",
+                           "-E", f"LD_PRELOAD={programs.library()}", "-E", f"PYARENA_HARDEN={harden}",
+                           programs.default_python().path, "-c", WORK], preload=False)
+    if "ptrace" in result.err or "seccomp" in result.err:
+        pytest.skip(f"strace may not trace here: {result.err.strip()[-200:]}")
+    assert (result.status, result.out, result.err) == (0, "done\n", ""), result
+    assert f"{call}(" in log.read_text() and "(INJECTED)" in log.read_text(), "nothing was refused"
