@@ -6,8 +6,10 @@
  */
 #include "../lib/blocks.h"
 
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #define GROUP_BYTES (96 * MIB)
 #define PEAK_BYTES (56 * MIB)
@@ -126,6 +128,35 @@ static size_t charged_now(const char *group)
 	}
 	REQUIRE(false, "nothing tells what %s is charged for", group);
 	return 0;
+}
+
+/* Pages of a file, which the kernel lets go of only when it has to. */
+static void fill_with_a_file(const char *group)
+{
+	static char text[MIB];
+	char path[] = "group-XXXXXX";
+	int file = mkstemp(path);
+
+	REQUIRE(file >= 0 && unlink(path) == 0, "%s: %s", path, strerror(errno));
+	for (size_t i = 0; i < GROUP_BYTES / MIB; i++)
+		REQUIRE(write(file, text, MIB) == (ssize_t)MIB, "%s", strerror(errno));
+	fdatasync(file);
+	REQUIRE(charged_now(group) > GROUP_BYTES - 4 * MIB, "%zu KiB", charged_now(group) / KIB);
+}
+
+static void have_peaks_in_full_group(const char *group)
+{
+	fill_with_a_file(group);
+	peaks_of_all_sizes();
+}
+
+static void in_a_group_that_is_full(void)
+{
+	struct statfs here;
+
+	if (statfs(".", &here) != 0 || here.f_type == TMPFS_MAGIC)
+		tap_skip("files in this directory are memory themselves");
+	in_a_group(have_peaks_in_full_group);
 }
 
 /* Resident memory is the process's view; the group is charged for page tables besides, and in batches. */
@@ -303,6 +334,7 @@ static void huge_pages_always(void)
 
 static const struct tap_point points[] = {
 	{ "in_a_group_that_is_nearly_full", in_a_group_that_is_nearly_full },
+	{ "in_a_group_that_is_full", in_a_group_that_is_full },
 	{ "what_a_group_is_charged_falls_with_resident_memory",
 	  what_a_group_is_charged_falls_with_resident_memory },
 	{ "no_overcommit", no_overcommit },
