@@ -22,7 +22,6 @@ PROGRAMS = {
     "api/resize": [],
     "api/sizes": [],
     "fault/limits": [],
-    "fault/refusals": [],
     "stress/children": ["--forks", "24"],
     "stress/forks": ["--forks", "100"],
     "stress/loading": [],
