@@ -35,7 +35,8 @@
 #endif
 
 #define NS_PER_S 1000000000u
-#define RESIDENT_PAGES 256u /* asked for at once */
+#define PAGE_BYTES_MIN 4096u
+#define RESIDENT_PIECE PA_MIB /* asked for at once */
 
 /* What the kernel refused once is not asked for again. */
 static struct {
@@ -53,7 +54,7 @@ size_t pa_os_page_bytes(void)
 	if (PA_UNLIKELY(bytes == 0)) {
 		bytes = getauxval(AT_PAGESZ);
 		if (!pa_is_power_of_two(bytes))
-			bytes = 4096;
+			bytes = PAGE_BYTES_MIN;
 		pa_store_relaxed(&os.page_bytes, bytes);
 	}
 	return bytes;
@@ -235,12 +236,12 @@ void pa_os_populate(void *start, size_t bytes)
 
 size_t pa_os_resident_bytes(void *start, size_t bytes)
 {
-	unsigned char pages[RESIDENT_PAGES];
+	unsigned char pages[RESIDENT_PIECE / PAGE_BYTES_MIN];
 	size_t page = pa_os_page_bytes(), resident = 0;
 	int saved = errno;
 
-	for (size_t at = 0; at < bytes; at += sizeof pages * page) {
-		size_t piece = pa_min(sizeof pages * page, bytes - at);
+	for (size_t at = 0; at < bytes; at += RESIDENT_PIECE) {
+		size_t piece = pa_min(RESIDENT_PIECE, bytes - at);
 		if (mincore((char *)start + at, piece, pages) != 0)
 			break;
 		for (size_t i = 0; i < piece / page; i++)

@@ -22,7 +22,10 @@ static inline bool is_emulated(void)
 	return getenv("TESTS_ARE_EMULATED") != NULL;
 }
 
-/* Emulators of programs know no RLIMIT_AS and no MADV_WIPEONFORK, and hang in children of busy threads. */
+/*
+ * Emulators of programs know no RLIMIT_AS, no MADV_WIPEONFORK and no MADV_POPULATE_WRITE, and hang in children of busy
+ * threads.
+ */
 static inline void need_a_kernel(void)
 {
 	if (is_emulated())

@@ -295,6 +295,8 @@ static void test_what_is_filled_is_populated(void **state)
 	bool is_zero;
 	(void)state;
 
+	need_a_kernel();
+	need_pages_of_at_most(PA_UNIT_BYTES);
 	keep(0);
 	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
 		assert_true(pa_large_free(make_filled(PA_MIB, 15, NULL)));
@@ -325,6 +327,8 @@ static void test_filling_is_seen_while_it_lives(void **state)
 	bool is_zero;
 	(void)state;
 
+	need_a_kernel();
+	need_pages_of_at_most(PA_UNIT_BYTES);
 	keep(0);
 	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
 		p[i] = make_filled(PA_MIB, 16, &is_zero);
@@ -342,6 +346,8 @@ static void test_filling_is_seen_while_it_lives(void **state)
 static void test_populated_parts(void **state)
 {
 	(void)state;
+	need_a_kernel();
+	need_pages_of_at_most(PA_UNIT_BYTES);
 	keep(0);
 	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++) {
 		assert_true(pa_large_free(make_filled(POPULATE_MAX, 16, NULL)));
@@ -386,6 +392,8 @@ static void test_grown_from_the_cache(void **state)
 	bool is_zero;
 	(void)state;
 
+	need_a_kernel();
+	need_pages_of_at_most(PA_UNIT_BYTES);
 	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++) {
 		keep(0);
 		assert_true(pa_large_free(make_filled(POPULATE_MAX, 16, NULL)));
