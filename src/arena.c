@@ -18,6 +18,7 @@ static void free_record(struct pa_arena *arena, unsigned slot)
 	struct pa_pool *pool = &arena->pools[slot];
 
 	pa_store_relaxed(&pool->owner, 0);
+	pool->reciprocal = 0; /* no address is the start of a block: see pa_heap_own_pool */
 	pool->first = place_of_record(slot);
 	pool->state = PA_POOL_FREE;
 }
@@ -96,18 +97,28 @@ static uint64_t run_starts(uint64_t bits, unsigned count)
 	return bits;
 }
 
+/* The bits at which a run of count free slots begins, of those with touched units if there are any. */
+static uint64_t best_starts(const struct pa_arena *arena, unsigned count)
+{
+	uint64_t starts = run_starts(arena->free_slots, count), dirty = 0;
+
+	if (starts && arena->dirty_units > 0)
+		dirty = starts & pa_arena_touched_slots(arena);
+	return dirty ? dirty : starts;
+}
+
 unsigned pa_arena_find(const struct pa_arena *arena, unsigned count)
 {
-	uint64_t starts = run_starts(arena->free_slots, count);
+	uint64_t starts = best_starts(arena, count);
 
-	if (!starts)
-		return 0;
-	if (arena->dirty_units > 0) {
-		uint64_t dirty = starts & pa_arena_touched_slots(arena);
-		if (dirty)
-			return pa_lowest_bit(dirty);
-	}
-	return pa_lowest_bit(starts);
+	return starts ? pa_lowest_bit(starts) : 0;
+}
+
+unsigned pa_arena_find_last(const struct pa_arena *arena, unsigned count)
+{
+	uint64_t starts = best_starts(arena, count);
+
+	return starts ? pa_highest_bit(starts) : 0;
 }
 
 static unsigned touched_units(const struct pa_arena *arena, unsigned slot, unsigned count)
@@ -127,7 +138,7 @@ void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count)
 
 	PA_ASSERT((arena->free_slots & slots) == slots, "A1: only free slots are taken");
 	arena->free_slots &= ~slots;
-	arena->dirty_units -= (uint16_t)touched_units(arena, first, count);
+	arena->dirty_units = (uint8_t)(arena->dirty_units - touched_units(arena, first, count));
 }
 
 void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count)
@@ -138,7 +149,7 @@ void pa_arena_give(struct pa_arena *arena, unsigned first, unsigned count)
 	for (unsigned slot = first; slot < first + count; slot++)
 		free_record(arena, slot);
 	arena->free_slots |= slots;
-	arena->dirty_units += (uint16_t)touched_units(arena, first, count);
+	arena->dirty_units = (uint8_t)(arena->dirty_units + touched_units(arena, first, count));
 }
 
 void pa_arena_extend(struct pa_arena *arena, unsigned first, unsigned from, unsigned to)

@@ -25,33 +25,37 @@ struct pa_heap;
 
 struct pa_arena {
 	struct pa_arena *previous; /* [owner] arenas with as many free slots; or the manager's cache */
-	struct pa_arena *next;
-	struct pa_heap *heap;            /* [lock: manager] constant while a heap owns the arena */
-	uint64_t free_slots;             /* [owner] A1 */
+	uint32_t no_reciprocal;    /* [const] 0, see below */
+	uint32_t purged_mark;      /* [owner] of the reserve, when a part of it was purged last */
+	struct pa_heap *heap;      /* [lock: manager] constant while a heap owns the arena */
+	uint64_t free_slots;       /* [owner] A1 */
 	uint64_t touched[PA_UNIT_WORDS]; /* [owner] A2 */
 	uint64_t purged[PA_UNIT_WORDS];  /* [owner] A2 */
 	struct pa_arena *queue_previous; /* [owner] arenas that wait for a sweep */
 	struct pa_arena *queue_next;
-	uint32_t purged_mark;     /* [owner] of the reserve, when a part of it was purged last */
-	uint32_t registry_index;  /* [lock: manager] place in the manager's list of all arenas */
-	uint16_t dirty_units;     /* [owner] A3 */
-	uint16_t dead_units;      /* [owner] sum of its pools' dead_units */
-	bool is_queued;           /* [owner] */
-	uint8_t turns;            /* [owner] in which it had nothing but dead units to give */
-	uint16_t turn_dead_units; /* [owner] how many, at the last turn */
+	struct pa_arena *next;   /* [owner] as previous */
+	uint32_t registry_index; /* [lock: manager] place in the manager's list of all arenas */
+	uint8_t dirty_units;     /* [owner] A3 */
+	uint8_t dead_units;      /* [owner] sum of its pools' dead_units */
+	uint8_t turn_dead_units; /* [owner] how many, at the last turn: */
+	uint8_t turns : 7;       /* [owner] in which it had nothing but dead units to give */
+	bool is_queued : 1;      /* [owner] */
 	/*
 	 * Slots 0, 62 and 63 hold no block.  Their records are only read, for addresses where no block can
 	 * be.  They stay zero, the last two because they lie behind the header's page, in memory that is
-	 * never written.  So their pool's first record is at 0, which is the arena itself.
+	 * never written.  So their pool's first record is at 0, which is the arena itself, and no address is the
+	 * start of a block of it.
 	 */
 	struct pa_pool pools[PA_ARENA_SLOTS];
 };
 
 _Static_assert(offsetof(struct pa_arena, pools[PA_ARENA_LAST + 1]) <= PA_UNIT_BYTES,
 	       "the header is one page");
+_Static_assert(PA_ARENA_USABLE *PA_SLOT_UNITS <= UINT8_MAX, "counts of its units fit in a byte");
 _Static_assert(
-	offsetof(struct pa_arena, heap) + 4 == offsetof(struct pa_pool, owner),
-	"an arena looked at as a pool has the high half of an address as owner, which is no tag");
+	offsetof(struct pa_arena, heap) + 4 == offsetof(struct pa_pool, owner) &&
+		offsetof(struct pa_arena, no_reciprocal) == offsetof(struct pa_pool, reciprocal),
+	"an arena looked at as a pool has no reciprocal, and the high half of an address as owner, which is no tag");
 
 PA_INLINE struct pa_arena *pa_arena_of(const void *p)
 {
@@ -103,8 +107,12 @@ void pa_units_clear(uint64_t *bitmap, unsigned first, uint64_t bits);
 /* The slots with any touched unit, a bit each. */
 uint64_t pa_arena_touched_slots(const struct pa_arena *arena);
 
-/* The first of count free slots in a row, those with touched units preferred; 0 when there are none. */
+/*
+ * The first of count free slots in a row, those with touched units preferred; 0 when there are none.  The
+ * lowest such row, or the highest.
+ */
 unsigned pa_arena_find(const struct pa_arena *arena, unsigned count);
+unsigned pa_arena_find_last(const struct pa_arena *arena, unsigned count);
 
 /* Take count free slots from first on out of the free ones; or put them back, their records cleared. */
 void pa_arena_take(struct pa_arena *arena, unsigned first, unsigned count);

@@ -91,7 +91,7 @@ static void *take(struct pa_heap *heap, size_t align, size_t bytes, bool is_zero
 		return take_class(heap, align <= PA_ALIGN ? pa_class_of(bytes)
 							  : pa_class_of_aligned(bytes, align));
 	if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX) {
-		void *p = pa_heap_allocate_run(heap, bytes);
+		void *p = pa_heap_allocate_run(heap, bytes, false);
 		return p && is_zero ? memset(p, 0, bytes) : p;
 	}
 	void *p = pa_large_allocate(bytes, align, &is_known_zero);

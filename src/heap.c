@@ -19,11 +19,13 @@
 #define TURNS_MAX 16     /* that dead units of an arena wait for more */
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4 /* arenas that one call sweeps at most */
+#define MEASURED 16      /* one of so many times that units become resident is measured */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
 struct pa_heap pa_no_heap = {
 	.current = { [0 ... PA_CLASSES - 1] = &pa_no_pool },
+	.known = { [0 ... PA_KNOWN_ARENAS - 1] = PA_NO_ARENA },
 	.state = PA_HEAP_OWNED,
 };
 
@@ -35,7 +37,7 @@ void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned
 	if (change == 0)
 		return;
 	pool->dead_units = (uint8_t)dead;
-	arena->dead_units = (uint16_t)(arena->dead_units + change);
+	arena->dead_units = (uint8_t)(arena->dead_units + change);
 	pa_placement_account(heap, arena, change);
 }
 
@@ -198,6 +200,25 @@ static uint16_t units_to_carve(const struct pa_heap_class *class, const struct p
 	return pa_is_hardened() ? neighbours(units, absent) : units;
 }
 
+/* List the blocks of units, which are touched by that; populate several that are not resident. */
+static void take_up(struct pa_pool *pool, uint16_t units, bool is_resident)
+{
+	unsigned lowest = pa_lowest_bit(units), count = pa_highest_bit(units) + 1 - lowest;
+
+	if (count > 1 && !is_resident)
+		pa_os_populate(pa_arena_pool_start(pool) + ((size_t)lowest << PA_UNIT_SHIFT),
+			       (size_t)count << PA_UNIT_SHIFT);
+	pa_pool_carve(pool, pa_arena_pool_start(pool), units);
+}
+
+static PA_COLD void take_up_measured(struct pa_pool *pool, uint16_t units)
+{
+	uint64_t began_ns = pa_os_clock_ns();
+
+	take_up(pool, units, false);
+	pa_reserve_measured(&pa_reserve.touch_ns, pa_count_bits(units), pa_os_clock_ns() - began_ns);
+}
+
 /* Take up absent units: several that are not resident by one system call, instead of one fault each. */
 static void carve(struct pa_heap *heap, struct pa_pool *pool)
 {
@@ -210,13 +231,13 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 	unsigned lowest = pa_lowest_bit(units), count = pa_highest_bit(units) + 1 - lowest;
 
 	unsigned refaults = pa_arena_touch(arena, first + lowest, count);
-	if (count > 1 && !resident)
-		pa_os_populate(pa_arena_pool_start(pool) + ((size_t)lowest << PA_UNIT_SHIFT),
-			       (size_t)count << PA_UNIT_SHIFT);
 	if (refaults)
 		pa_reserve_refault(refaults, arena->purged_mark);
 	class->growth = (uint8_t)pa_min(class->growth + count, UINT8_MAX);
-	pa_pool_carve(pool, pa_arena_pool_start(pool), units);
+	if (!resident && heap->touches++ % MEASURED == 0)
+		take_up_measured(pool, units);
+	else
+		take_up(pool, units, resident != 0);
 }
 
 /*
@@ -402,7 +423,7 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 	if (arena->dirty_units > 0) {
 		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
 	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX) {
-		arena->turns++;
+		arena->turns = (arena->turns + 1u) & 0x7f;
 		arena->turn_dead_units = arena->dead_units;
 		pa_placement_dequeue(heap, arena);
 		pa_placement_enqueue(heap, arena);
@@ -541,11 +562,14 @@ size_t pa_heap_trim(struct pa_heap *heap)
 
 void pa_heap_check(struct pa_heap *heap)
 {
+	unsigned known = 0;
+
 	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
 		PA_ASSERT((heap->arena_mask >> n & 1) == (heap->arenas[n] != NULL),
 			  "H4: the mask is true");
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
 			PA_ASSERT(arena->heap == heap, "the heap's arenas point to it");
+			known += *pa_heap_known(heap, arena) == arena;
 			PA_ASSERT(pa_arena_free_count(arena) == n,
 				  "H4: an arena is in the list of its fullness");
 			pa_arena_check(arena);
@@ -558,4 +582,7 @@ void pa_heap_check(struct pa_heap *heap)
 			}
 		}
 	}
+	for (unsigned i = 0; i < PA_KNOWN_ARENAS; i++)
+		known -= heap->known[i] != PA_NO_ARENA;
+	PA_ASSERT(known == 0, "H7: what is known is the heap's");
 }

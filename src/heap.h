@@ -24,6 +24,7 @@
  *       has no watermark; so pa_heap_steal_empty finds what became empty since it looked last.
  *   H4  An arena of the heap is in arenas[n], n its free slots; bit n of arena_mask tells that the list
  *       is not empty.
+ *   H7  What is in known is an arena of the heap, or PA_NO_ARENA.
  */
 #ifndef PA_HEAP_H
 #define PA_HEAP_H
@@ -65,11 +66,19 @@ struct pa_heap_class {
 /* Requests of a class that a coarser one can serve, until it is worth a page of its own. */
 #define PA_FINE_REQUESTS 64
 
+/*
+ * Arenas of a heap that a free finds by one comparison: of those whose addresses name the same place, the
+ * one that came last.  Arenas adjoin each other, so up to 256 MiB have a place of their own.
+ */
+#define PA_KNOWN_ARENAS 256u
+#define PA_NO_ARENA ((const struct pa_arena *)1) /* not NULL, which is the arena of a NULL pointer */
+
 struct pa_heap {
-	struct pa_pool *current[PA_CLASSES]; /* [owner] */
-	uint32_t id;                         /* [const] 1 and up, for people */
-	uint8_t kind;                        /* [lock: life] enum pa_heap_kind */
-	uint8_t state;                       /* [lock: life] enum pa_heap_state */
+	struct pa_pool *current[PA_CLASSES];           /* [owner] */
+	const struct pa_arena *known[PA_KNOWN_ARENAS]; /* [owner] H7 */
+	uint32_t id;                                   /* [const] 1 and up, for people */
+	uint8_t kind;                                  /* [lock: life] enum pa_heap_kind */
+	uint8_t state;                                 /* [lock: life] enum pa_heap_state */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
 	_Atomic(uint8_t) lock; /* [atomic] enum pa_heap_lock: who changes its lists or free slots */
 
@@ -84,6 +93,7 @@ struct pa_heap {
 	uint64_t expected_tick;  /* [owner] when dead units were last counted for an idle process */
 	int64_t dirty_change;    /* [owner] not yet told to the reserve */
 	int32_t arenas_more;     /* [owner] than when it was parted */
+	uint32_t touches;        /* [owner] times that units became resident */
 	bool is_parted;          /* [owner] H2 */
 	struct pa_pool *parting; /* [owner] H6 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
@@ -152,8 +162,8 @@ void pa_heap_collect_remote(struct pa_heap *heap);
 
 void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index);
 
-/* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot. */
-void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes);
+/* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot; one that has grown is likely to go on. */
+void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes, bool is_growing);
 
 /* Grow or shrink a run in place; false if the slots behind it are not free. */
 bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes);
@@ -316,18 +326,26 @@ PA_INLINE void *pa_heap_pop_encoded(struct pa_heap *heap, unsigned class_index)
 	return block;
 }
 
+/* Where an arena is in known, if it is there. */
+PA_INLINE const struct pa_arena **pa_heap_known(struct pa_heap *heap, const void *p)
+{
+	return &heap->known[(uintptr_t)p >> PA_ARENA_SHIFT & (PA_KNOWN_ARENAS - 1)];
+}
+
 /*
  * The pool of a live block of the heap's own; NULL if it is not that simple: another owner's, a large
- * object, or misuse.
+ * object, or misuse.  A free slot of a known arena needs no owner to tell that it holds no block.
  */
-PA_INLINE struct pa_pool *pa_heap_own_pool(const struct pa_heap *heap, const void *p)
+PA_INLINE struct pa_pool *pa_heap_own_pool(struct pa_heap *heap, const void *p)
 {
-	if (PA_UNLIKELY(!pa_pagemap_has(p)))
+	bool is_known = PA_LIKELY(*pa_heap_known(heap, p) == pa_arena_of(p));
+
+	if (!is_known && !pa_pagemap_has(p))
 		return NULL;
 	struct pa_pool *pool = pa_arena_pool_at(p);
 	uint32_t offset = pa_pool_offset(pool, p);
 
-	if (PA_UNLIKELY(pa_load_relaxed(&pool->owner) != pa_heap_tag(heap)) ||
+	if ((!is_known && pa_load_relaxed(&pool->owner) != pa_heap_tag(heap)) ||
 	    PA_UNLIKELY(!pa_class_is_block_start(pool->reciprocal, offset)) ||
 	    PA_UNLIKELY(pa_pool_is_absent(pool, p)) ||
 	    PA_UNLIKELY(((const struct pa_block *)p)->key == pa_pool_key(pool)))

@@ -52,7 +52,7 @@ static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 	if (bytes <= PA_SMALL_MAX)
 		return allocate_class(heap, pa_class_of_small(bytes));
 	if (bytes <= PA_MEDIUM_MAX)
-		return pa_heap_allocate_run(heap, bytes);
+		return pa_heap_allocate_run(heap, bytes, false);
 	return pa_large_allocate(bytes, 1, is_zero);
 }
 
@@ -91,7 +91,7 @@ static void *allocate_aligned_once(struct pa_heap *heap, size_t align, size_t by
 	    pa_round_up(bytes, align) <= PA_SMALL_MAX)
 		return allocate_class(heap, pa_class_of_aligned(bytes, align));
 	if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX)
-		return pa_heap_allocate_run(heap, bytes);
+		return pa_heap_allocate_run(heap, bytes, false);
 	return pa_large_allocate(bytes, align, NULL);
 }
 
@@ -125,8 +125,11 @@ static PA_COLD void *keep_if_smaller(void *p, size_t had, size_t bytes, int save
 static void *move(struct pa_heap *heap, void *p, size_t had, size_t bytes, const char *function)
 {
 	int saved = errno;
-	void *moved = pa_allocate(heap, bytes);
+	bool is_growing = bytes > had && bytes > PA_SMALL_MAX && bytes <= PA_MEDIUM_MAX;
+	void *moved = is_growing ? pa_heap_allocate_run(heap, bytes, true) : NULL;
 
+	if (!moved)
+		moved = pa_allocate(heap, bytes);
 	if (moved) {
 		memcpy(moved, p, pa_min(had, bytes));
 		release(heap, p, function);

@@ -37,6 +37,15 @@ static void arena_link(struct pa_heap *heap, struct pa_arena *arena)
 	heap->arena_mask |= UINT64_C(1) << n;
 }
 
+/* Another arena may have its place by now. */
+static void forget(struct pa_heap *heap, struct pa_arena *arena)
+{
+	const struct pa_arena **known = pa_heap_known(heap, arena);
+
+	if (*known == arena)
+		*known = PA_NO_ARENA;
+}
+
 void pa_placement_dequeue(struct pa_heap *heap, struct pa_arena *arena)
 {
 	if (!arena->is_queued)
@@ -109,6 +118,7 @@ void pa_placement_release(struct pa_heap *heap, struct pa_arena *arena, unsigned
 		return;
 	}
 	pa_placement_dequeue(heap, arena);
+	forget(heap, arena);
 	heap->arenas_more--;
 	heap->dirty_units -= before;
 	heap->dirty_change += arena->dirty_units - before;
@@ -135,6 +145,7 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 		return NULL;
 	}
 	arena_link(heap, arena);
+	*pa_heap_known(heap, arena) = arena;
 	heap->arenas_more++;
 	heap->dirty_units += arena->dirty_units; /* which the reserve knows of */
 	pa_placement_account(heap, arena, 0);
@@ -149,7 +160,7 @@ void pa_placement_rebuild_queue(struct pa_heap *heap)
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
 			int before = arena->dirty_units;
 			arena->is_queued = false;
-			arena->dirty_units = (uint16_t)pa_arena_count_dirty(arena);
+			arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
 			pa_placement_account(heap, arena, arena->dirty_units - before);
 		}
 	}

@@ -33,7 +33,8 @@ static uint64_t less(uint64_t a, uint64_t b)
  */
 static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 {
-	uint64_t allowed = less(input->cpu_ns, policy->cpu_ns) / PA_POLICY_SHARE / PA_POLICY_UNIT_NS;
+	uint64_t unit_ns = input->unit_ns > 0 ? input->unit_ns : PA_POLICY_UNIT_NS;
+	uint64_t allowed = less(input->cpu_ns, policy->cpu_ns) / PA_POLICY_SHARE / unit_ns;
 	bool has_refaults = false;
 
 	for (unsigned i = PA_POLICY_DISTANCES; i-- > 0;) {

@@ -19,8 +19,8 @@
 
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
-#define PA_POLICY_SHARE 50     /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, measured */
+#define PA_POLICY_SHARE 100    /* purging may cost one part in so many of the CPU time */
+#define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, as long as it is not measured */
 #define PA_POLICY_EVIDENCE 4   /* times a distance has to be paid for before the limit grows by it */
 #define PA_POLICY_SMALL_UNITS 1024 /* up to this distance, 4 MiB, once is enough */
 #define PA_POLICY_FLOOR_UNITS 128  /* kept without evidence: half a MiB */
@@ -36,10 +36,11 @@ PA_INLINE unsigned pa_policy_distance_class(uint64_t units)
 }
 
 struct pa_policy_input {
-	uint64_t now_ns;                             /* monotonic */
-	uint64_t cpu_ns;                             /* CPU time of the process */
-	uint64_t low_units;                          /* the fewest dirty units since the last tick */
-	uint64_t live_units;                         /* what is mapped and not dirty */
+	uint64_t now_ns;     /* monotonic */
+	uint64_t cpu_ns;     /* CPU time of the process */
+	uint64_t low_units;  /* the fewest dirty units since the last tick */
+	uint64_t live_units; /* what is mapped and not dirty */
+	uint64_t unit_ns;    /* to purge a unit and touch it again; 0: not known */
 	uint64_t refault_units[PA_POLICY_DISTANCES]; /* by distance, since the process began */
 };
 

@@ -50,6 +50,9 @@ enum pa_pool_state {
 	PA_POOL_RUN,      /* a medium object */
 };
 
+/* Of the largest pool: the bits of absent. */
+#define PA_POOL_UNITS_MAX 16u
+
 /* Further down than blocks can be freed, and yet slack and it have room in their words. */
 #define PA_NO_WATERMARK (INT16_MIN / 2)
 
@@ -76,6 +79,7 @@ struct pa_pool {
 };
 
 _Static_assert(sizeof(struct pa_pool) == PA_CACHE_LINE, "a record is one cache line");
+_Static_assert(8 * sizeof((struct pa_pool){ 0 }.absent) == PA_POOL_UNITS_MAX, "each unit has a bit");
 
 /*
  * Class and place together, in one load.  So pools that use a slot one after the other differ, unless they
@@ -142,8 +146,10 @@ PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, const void *p)
 {
 	if (PA_LIKELY(pool->absent == 0))
 		return false;
-	uint32_t slot_start = pool->start & ~(uint32_t)(PA_SLOT_BYTES - 1);
-	return (uint32_t)pool->absent >> (((uint32_t)(uintptr_t)p - slot_start) >> PA_UNIT_SHIFT) & 1;
+	/* Of the whole address, which is at hand: its lower half would be kept for this alone, all the way. */
+	uintptr_t slot = (pool->start & ~(uint32_t)(PA_SLOT_BYTES - 1)) >> PA_UNIT_SHIFT;
+	return (uint32_t)pool->absent >> (((uintptr_t)p >> PA_UNIT_SHIFT) - slot) % PA_POOL_UNITS_MAX &
+	       1;
 }
 
 /* All units that blocks of the class can touch, as a mask like absent.  Units behind are always absent. */

@@ -32,6 +32,8 @@ static const struct pa_record_field layout[] = {
 	COUNTER("reserve.refault_units", struct pa_reserve, refault_units),
 	COUNTER("reserve.purges", struct pa_reserve, purges),
 	COUNTER("reserve.purged_units", struct pa_reserve, purged_units),
+	FIELD("reserve.purge_ns", struct pa_reserve, purge_ns),
+	FIELD("reserve.touch_ns", struct pa_reserve, touch_ns),
 	FIELD("reserve.trim_request", struct pa_reserve, trim_request),
 
 	FIELD("manager.made", struct pa_manager_counts, arenas_made),

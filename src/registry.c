@@ -71,6 +71,8 @@ static struct pa_heap *create_locked(enum pa_heap_kind kind)
 		return NULL;
 	for (unsigned i = 0; i < PA_CLASSES; i++)
 		heap->current[i] = &pa_no_pool;
+	for (unsigned i = 0; i < PA_KNOWN_ARENAS; i++)
+		heap->known[i] = PA_NO_ARENA;
 	heap->id = ++registry.count;
 	heap->kind = (uint8_t)kind;
 	heap->state = PA_HEAP_OWNED;

@@ -8,8 +8,13 @@
 #include "os.h"
 
 #define TICK_NS UINT64_C(1000000)
+#define COST_WEIGHT 16    /* measurements that the mean of a cost goes back */
+#define COST_MIN_NS 50    /* no machine is faster, */
+#define COST_MAX_NS 10000 /* and none so slow: its clock stands still, or it is emulated */
 
 struct pa_reserve pa_reserve = {
+	.purge_ns = PA_POLICY_UNIT_NS / 3,
+	.touch_ns = PA_POLICY_UNIT_NS - PA_POLICY_UNIT_NS / 3,
 	.limit_units = PA_POLICY_FLOOR_UNITS,
 	.floor_units = PA_POLICY_FLOOR_UNITS,
 };
@@ -91,6 +96,7 @@ void pa_reserve_tick(void)
 		.cpu_ns = pa_os_cpu_ns(),
 		.low_units = low > 0 ? (uint64_t)low : 0,
 		.live_units = live > 0 ? (uint64_t)live : 0,
+		.unit_ns = pa_reserve_unit_ns(),
 	};
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 		input.refault_units[i] = pa_load_relaxed(&pa_reserve.refault_units[i]);
@@ -139,6 +145,19 @@ uint64_t pa_reserve_refault_units(void)
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 		units += pa_load_relaxed(&pa_reserve.refault_units[i]);
 	return units;
+}
+
+void pa_reserve_measured(_Atomic(uint32_t) *cost_ns, uint64_t units, uint64_t ns)
+{
+	uint64_t mean = pa_load_relaxed(cost_ns), each = pa_min(ns / pa_max(units, 1), 4 * mean);
+
+	mean = (mean * (COST_WEIGHT - 1) + each) / COST_WEIGHT;
+	pa_store_relaxed(cost_ns, (uint32_t)pa_max(COST_MIN_NS, pa_min(mean, COST_MAX_NS)));
+}
+
+uint64_t pa_reserve_unit_ns(void)
+{
+	return (uint64_t)pa_load_relaxed(&pa_reserve.purge_ns) + pa_load_relaxed(&pa_reserve.touch_ns);
 }
 
 void pa_reserve_released(uint64_t units)

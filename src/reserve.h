@@ -26,6 +26,8 @@ struct pa_reserve {
 	_Atomic(uint64_t) ticks;          /* total looks of the policy: signs of life */
 	_Atomic(bool) wants_watch;        /* there is enough that somebody should watch for idleness */
 	_Atomic(uint64_t) trim_request;   /* written by other processes: see request.h */
+	_Atomic(uint32_t) purge_ns;       /* what it costs to purge a unit, and */
+	_Atomic(uint32_t) touch_ns; /* to touch one that is not resident: see pa_reserve_measured */
 };
 
 extern struct pa_reserve pa_reserve;
@@ -80,6 +82,16 @@ uint32_t pa_reserve_mark(void);
 /* Note that units purged at a mark are used again. */
 void pa_reserve_refault(uint64_t units, uint32_t mark);
 uint64_t pa_reserve_refault_units(void);
+
+/*
+ * Purging, or touching, so many units took so long.  The costs are running means: what is far beyond one,
+ * since the processor was taken away meanwhile, say, moves it no more than four times the mean would.  As
+ * with all counters of the reserve, races lose a measurement.
+ */
+void pa_reserve_measured(_Atomic(uint32_t) *cost_ns, uint64_t units, uint64_t ns);
+
+/* To purge a unit and touch it again. */
+uint64_t pa_reserve_unit_ns(void);
 
 /*
  * Address space that goes back to the system cannot remember that it was purged; so note how much

@@ -25,7 +25,21 @@ static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned fro
 		pa_reserve_refault(refaults, arena->purged_mark);
 }
 
-void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes)
+/*
+ * What is likely to grow is put where it can: in front of as many free slots again.  And at the upper end of
+ * them, for what comes next takes the lower end.
+ */
+static struct pa_arena *find_room_to_grow(struct pa_heap *heap, unsigned slots, unsigned *first)
+{
+	unsigned wanted = (unsigned)pa_min(2 * slots, PA_MEDIUM_MAX >> PA_SLOT_SHIFT);
+	struct pa_arena *arena = pa_placement_find(heap, wanted, first);
+
+	if (arena)
+		*first = pa_arena_find_last(arena, wanted);
+	return arena;
+}
+
+void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes, bool is_growing)
 {
 	bool was_busy = pa_heap_enter(heap);
 	unsigned slots = slots_of(pa_max(bytes, 1)), first;
@@ -33,7 +47,9 @@ void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes)
 
 	if (pa_load_relaxed(&heap->remote_pools))
 		pa_heap_collect_remote(heap);
-	struct pa_arena *arena = pa_placement_find(heap, slots, &first);
+	struct pa_arena *arena = is_growing ? find_room_to_grow(heap, slots, &first) : NULL;
+	if (!arena)
+		arena = pa_placement_find(heap, slots, &first);
 	if (arena) {
 		pa_placement_take(heap, arena, first, slots);
 		struct pa_pool *pool = &arena->pools[first];

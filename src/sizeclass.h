@@ -50,7 +50,7 @@ extern const struct pa_class pa_classes[PA_CLASSES + 1];
 
 PA_INLINE unsigned pa_class_of_tiny(size_t bytes)
 {
-	return (unsigned)((bytes + 15) >> 4);
+	return (unsigned)(bytes + 15) >> 4;
 }
 
 PA_INLINE size_t pa_class_lead(unsigned class_index)

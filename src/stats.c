@@ -164,6 +164,7 @@ void pa_stats_take(struct pa_snapshot *snapshot)
 	stats->purged_pages =
 		units_to_bytes(pa_load_relaxed(&pa_reserve.purged_units)) / pa_os_page_bytes();
 	stats->refault_pages = units_to_bytes(pa_reserve_refault_units()) / pa_os_page_bytes();
+	stats->page_cost_ns = pa_reserve_unit_ns();
 }
 
 struct heap_view {

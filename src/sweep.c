@@ -102,8 +102,10 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 	if (count == 0)
 		return 0;
 	arena->purged_mark = pa_reserve_mark();
+	uint64_t began_ns = pa_os_clock_ns();
 	if (pa_os_purge(runs, count, &calls) == 0)
 		return 0; /* locked in memory, say: all of it stays dirty */
+	uint64_t took_ns = pa_os_clock_ns() - began_ns;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned unit = (unsigned)(((char *)runs[i].start - (char *)arena) >> PA_UNIT_SHIFT);
 		for (unsigned left = (unsigned)(runs[i].bytes >> PA_UNIT_SHIFT); left > 0;) {
@@ -116,6 +118,7 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 			left -= n;
 		}
 	}
+	pa_reserve_measured(&pa_reserve.purge_ns, units, took_ns);
 	pa_add_relaxed(&pa_reserve.purges, calls);
 	pa_add_relaxed(&pa_reserve.purged_units, units);
 	return units;
@@ -150,7 +153,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum 
 
 	int before = arena->dirty_units;
 	unsigned units = purge(arena, &give);
-	arena->dirty_units = (uint16_t)pa_arena_count_dirty(arena);
+	arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
 	heap->sweeps++;
 	pa_placement_account(heap, arena, arena->dirty_units - before);
 	pa_placement_dequeue(heap, arena);

@@ -59,6 +59,8 @@ class Stats(NamedTuple):
     """Total blocks freed by another owner than the one that made them, as collected."""
     adoptions: int
     """Total heaps adopted from ended threads."""
+    page_cost_ns: int
+    """Nanoseconds that it costs to give 4 KiB back and to touch them again, as measured."""
     # end fields
 
 
@@ -86,5 +88,6 @@ HELP: Dict[str, str] = {
     "sweeps": "Total arenas swept",
     "remote_frees": "Total blocks freed by another owner than the one that made them, as collected",
     "adoptions": "Total heaps adopted from ended threads",
+    "page_cost_ns": "Nanoseconds that it costs to give 4 KiB back and to touch them again, as measured",
     # end help
 }

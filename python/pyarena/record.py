@@ -422,6 +422,7 @@ class Records:
             sweeps=sum(one.sweeps for one in heaps),
             remote_frees=sum(one.remote_frees for one in heaps),
             adoptions=self._number("adoptions"),
+            page_cost_ns=reserve["purge_ns"] + reserve["touch_ns"],
         )
 
 

@@ -137,7 +137,7 @@ static void purge_slot(unsigned slot)
 	pa_units_clear(arena->touched, first, given);
 	pa_units_set(arena->purged, first, given);
 	if (is_free[slot])
-		arena->dirty_units = (uint16_t)(arena->dirty_units - pa_count_bits(given));
+		arena->dirty_units = (uint8_t)(arena->dirty_units - pa_count_bits(given));
 	for (unsigned unit = first; unit < first + PA_SLOT_UNITS; unit++) {
 		purged[unit] |= touched[unit];
 		touched[unit] = false;
@@ -219,7 +219,10 @@ static void test_dirty_slots_are_preferred(void **state)
 	assert_int_equal(arena->dirty_units, 1);
 	assert_int_equal(pa_arena_find(arena, 1), 40);
 	assert_int_equal(pa_arena_find(arena, 5), 40);
+	assert_int_equal(pa_arena_find_last(arena, 1), 40);
 	assert_int_equal(pa_arena_find(arena, 30), 1); /* there is no room for so many from 40 on */
+	assert_int_equal(pa_arena_find_last(arena, 30), PA_ARENA_LAST - 29);
+	assert_int_equal(pa_arena_find_last(arena, PA_ARENA_USABLE + 1), 0);
 	purge_slot(40);
 	assert_int_equal(pa_arena_find(arena, 1), 1);
 	check();

@@ -262,7 +262,7 @@ static void test_remote_frees(void **state)
 		if (round % 2)
 			pa_heap_trim(heap);
 		else
-			release(heap, pa_heap_allocate_run(heap, 20000));
+			release(heap, pa_heap_allocate_run(heap, 20000, false));
 		assert_null(heap->remote_pools);
 		assert_int_equal(heap->remote_frees, collected + 3000);
 		pa_heap_check(heap);
@@ -350,7 +350,7 @@ static void test_runs(void **state)
 	(void)state;
 
 	for (size_t bytes = 1; bytes <= PA_MEDIUM_MAX; bytes += 4099) {
-		char *p = pa_heap_allocate_run(heap, bytes);
+		char *p = pa_heap_allocate_run(heap, bytes, false);
 		assert_non_null(p);
 		assert_int_equal((uintptr_t)p % PA_SLOT_BYTES, 0);
 		struct pa_pool *pool = pool_of(p);
@@ -366,16 +366,72 @@ static void test_runs(void **state)
 		release(heap, p);
 		assert_int_equal(pool->owner, 0);
 	}
-	char *p = pa_heap_allocate_run(heap, 0);
+	char *p = pa_heap_allocate_run(heap, 0, false);
 	assert_non_null(p);
 	release(heap, p);
+}
+
+/* What grows gets room behind it, which what comes next leaves to it. */
+static void test_runs_that_grow(void **state)
+{
+	(void)state;
+
+	char *p = pa_heap_allocate_run(heap, 30000, true), *next[3];
+	for (unsigned i = 0; i < 3; i++)
+		next[i] = pa_heap_allocate_run(heap, 50000, false);
+	assert_ptr_equal(p, pa_arena_slot_start(pa_arena_of(p), PA_ARENA_LAST - 3));
+	assert_ptr_equal(next[0], pa_arena_slot_start(pa_arena_of(p), PA_ARENA_FIRST));
+	assert_true(pa_heap_resize_run(heap, pool_of(p), 60000));
+	/* One that has grown as far as it can is moved in front of twice as much again. */
+	memset(p, 7, 60000);
+	char *moved = pa_reallocate(heap, p, 70000, "realloc");
+	assert_ptr_equal(moved, pa_arena_slot_start(pa_arena_of(p), PA_ARENA_LAST - 13));
+	assert_ptr_equal(pa_reallocate(heap, moved, 160000, "realloc"), moved);
+	for (unsigned i = 0; i < 60000; i++)
+		assert_int_equal(moved[i], 7);
+	pa_heap_check(heap);
+	/* As much as there may be at most; and where there is no room to grow, one that fits. */
+	char *largest = pa_heap_allocate_run(heap, PA_MEDIUM_MAX, true);
+	assert_non_null(largest);
+	release(heap, largest);
+	release(heap, moved);
+	for (unsigned i = 0; i < 3; i++)
+		release(heap, next[i]);
+}
+
+/* More arenas than have a place in known: those that have none are found all the same. */
+static void test_more_arenas_than_are_known(void **state)
+{
+	static char *runs[4 * (PA_KNOWN_ARENAS + 50)];
+	unsigned count = sizeof runs / sizeof runs[0], unknown = 0;
+	(void)state;
+
+	for (unsigned i = 0; i < count; i++)
+		assert_non_null(runs[i] = pa_heap_allocate_run(heap, 200000, false));
+	pa_heap_check(heap);
+	for (unsigned i = 0; i < count; i++) {
+		unknown += *pa_heap_known(heap, runs[i]) != pa_arena_of(runs[i]);
+		assert_ptr_equal(pa_heap_own_pool(heap, runs[i]), pool_of(runs[i]));
+	}
+	assert_true(unknown > 0);
+	for (unsigned i = 0; i < count; i += 2) {
+		char *freed = runs[i];
+		release(heap, freed);
+		assert_null(pa_heap_own_pool(heap, freed));
+	}
+	pa_heap_check(heap);
+	for (unsigned i = 1; i < count; i += 2)
+		release(heap, runs[i]);
+	assert_null(pa_heap_own_pool(heap, NULL));
+	assert_null(pa_heap_own_pool(heap, (void *)~(uintptr_t)15));
 }
 
 static void test_runs_in_place(void **state)
 {
 	(void)state;
 
-	char *p = pa_heap_allocate_run(heap, 40000), *behind = pa_heap_allocate_run(heap, 30000);
+	char *p = pa_heap_allocate_run(heap, 40000, false),
+	     *behind = pa_heap_allocate_run(heap, 30000, false);
 	assert_ptr_equal(behind, p + 3 * PA_SLOT_BYTES);
 	struct pa_pool *pool = pool_of(p);
 	memset(p, 3, 40000);
@@ -393,7 +449,7 @@ static void test_runs_in_place(void **state)
 	assert_int_equal(pa_pool_slots(pool), 2);
 	assert_int_equal(pool->run_units, 5);
 	pa_heap_check(heap);
-	char *between = pa_heap_allocate_run(heap, 16384);
+	char *between = pa_heap_allocate_run(heap, 16384, false);
 	assert_ptr_equal(between, p + 2 * PA_SLOT_BYTES);
 	assert_false(pa_heap_resize_run(heap, pool, 40000));
 	release(heap, between);
@@ -430,7 +486,8 @@ static void test_sweep_depths(void **state)
 	(void)state;
 	need_pages_of_at_most(PA_UNIT_BYTES);
 
-	char *run = pa_heap_allocate_run(heap, 50000), *stays = pa_heap_allocate_run(heap, 50000);
+	char *run = pa_heap_allocate_run(heap, 50000, false),
+	     *stays = pa_heap_allocate_run(heap, 50000, false);
 	memset(run, 1, 50000);
 	memset(stays, 1, 50000);
 	struct pa_arena *arena = pa_arena_of(run);
@@ -1060,7 +1117,7 @@ static void free_the_header(void)
 
 static void free_a_run_twice(void)
 {
-	void *p = pa_heap_allocate_run(heap, 100000);
+	void *p = pa_heap_allocate_run(heap, 100000, false);
 
 	release(heap, p);
 	release(heap, p);
@@ -1068,7 +1125,7 @@ static void free_a_run_twice(void)
 
 static void free_the_middle_of_a_run(void)
 {
-	release(heap, (char *)pa_heap_allocate_run(heap, 100000) + 2 * PA_SLOT_BYTES);
+	release(heap, (char *)pa_heap_allocate_run(heap, 100000, false) + 2 * PA_SLOT_BYTES);
 }
 
 static void free_what_is_elsewhere(void)
@@ -1154,8 +1211,8 @@ static void make_dirty(char **keeps)
 	char *p[RUNS];
 
 	for (unsigned i = 0; i < RUNS; i++) {
-		p[i] = memset(pa_heap_allocate_run(heap, 200000), 1, 200000);
-		keeps[i] = memset(pa_heap_allocate_run(heap, 20000), 1, 20000);
+		p[i] = memset(pa_heap_allocate_run(heap, 200000, false), 1, 200000);
+		keeps[i] = memset(pa_heap_allocate_run(heap, 20000, false), 1, 20000);
 	}
 	for (unsigned i = 0; i < RUNS; i++)
 		release(heap, p[i]);
@@ -1450,6 +1507,8 @@ int main(void)
 		point(test_frees_of_several_at_once),
 		point(test_runs),
 		point(test_runs_in_place),
+		point(test_runs_that_grow),
+		point(test_more_arenas_than_are_known),
 		point(test_sweep_depths),
 		point(test_sweep_of_expected_dead_units),
 		point(test_reserve_is_kept_to),

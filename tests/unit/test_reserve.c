@@ -192,6 +192,35 @@ static void test_the_policy_sees_the_counters(void **state)
 
 static _Atomic(bool) is_over;
 
+static void test_costs_are_running_means(void **state)
+{
+	_Atomic(uint32_t) cost;
+	(void)state;
+
+	pa_store_relaxed(&cost, 1000);
+	pa_reserve_measured(&cost, 10, 10000); /* as before */
+	assert_int_equal(pa_load_relaxed(&cost), 1000);
+	for (unsigned n = 0; n < 200; n++)
+		pa_reserve_measured(&cost, 4, 12000);
+	assert_in_range(pa_load_relaxed(&cost), 2950, 3000);
+	/* Once so long that the processor was somewhere else. */
+	pa_reserve_measured(&cost, 1, UINT64_C(1000000000));
+	assert_in_range(pa_load_relaxed(&cost), 3000, 3600);
+	/* Neither a clock that stands still nor an emulator goes out of bounds. */
+	for (unsigned n = 0; n < 200; n++)
+		pa_reserve_measured(&cost, 1, 0);
+	assert_int_equal(pa_load_relaxed(&cost), 50);
+	for (unsigned n = 0; n < 200; n++)
+		pa_reserve_measured(&cost, 0, 1000000);
+	assert_int_equal(pa_load_relaxed(&cost), 10000);
+
+	uint32_t before = pa_load_relaxed(&pa_reserve.touch_ns);
+	pa_store_relaxed(&pa_reserve.touch_ns, 700);
+	pa_store_relaxed(&pa_reserve.purge_ns, 300);
+	assert_int_equal(pa_reserve_unit_ns(), 1000);
+	pa_store_relaxed(&pa_reserve.touch_ns, before);
+}
+
 static void *set_again_and_again(void *argument)
 {
 	while (!pa_load_relaxed(&is_over))
@@ -243,6 +272,7 @@ int main(void)
 		point(test_classes_of_distance),
 		point(test_released_and_taken),
 		point(test_the_policy_sees_the_counters),
+		point(test_costs_are_running_means),
 		point(test_a_fork_frees_the_policy),
 	};
 
