@@ -455,6 +455,8 @@ void pa_heap_relieve(struct pa_heap *heap)
 {
 	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0)
 		return; /* if that was not enough, the next one goes on */
+	if (pa_reserve_is_refused())
+		return;
 	if (heap->dirty_units <= OWN_UNITS) {
 		relieve_others(heap);
 		return;

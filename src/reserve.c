@@ -8,6 +8,7 @@
 #include "os.h"
 
 #define TICK_NS UINT64_C(1000000)
+#define REFUSED_NS UINT64_C(250000000)
 #define COST_WEIGHT 16    /* measurements that the mean of a cost goes back */
 #define COST_MIN_NS 50    /* no machine is faster, */
 #define COST_MAX_NS 10000 /* and none so slow: its clock stands still, or it is emulated */
@@ -145,6 +146,13 @@ uint64_t pa_reserve_refault_units(void)
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 		units += pa_load_relaxed(&pa_reserve.refault_units[i]);
 	return units;
+}
+
+bool pa_reserve_is_refused(void)
+{
+	uint64_t refused_ns = pa_load_relaxed(&pa_reserve.refused_ns);
+
+	return PA_UNLIKELY(refused_ns != 0) && pa_os_clock_ns() - refused_ns < REFUSED_NS;
 }
 
 void pa_reserve_measured(_Atomic(uint32_t) *cost_ns, uint64_t units, uint64_t ns)

@@ -26,7 +26,9 @@ struct pa_reserve {
 	_Atomic(uint64_t) ticks;          /* total looks of the policy: signs of life */
 	_Atomic(bool) wants_watch;        /* there is enough that somebody should watch for idleness */
 	_Atomic(uint64_t) trim_request;   /* written by other processes: see request.h */
-	_Atomic(uint32_t) purge_ns;       /* what it costs to purge a unit, and */
+	_Atomic(uint64_t)
+		refused_ns;         /* when the system refused to purge; 0 if it did so the last time */
+	_Atomic(uint32_t) purge_ns; /* what it costs to purge a unit, and */
 	_Atomic(uint32_t) touch_ns; /* to touch one that is not resident: see pa_reserve_measured */
 };
 
@@ -82,6 +84,12 @@ uint32_t pa_reserve_mark(void);
 /* Note that units purged at a mark are used again. */
 void pa_reserve_refault(uint64_t units, uint32_t mark);
 uint64_t pa_reserve_refault_units(void);
+
+/*
+ * Whether it is too early to ask again.  Where pages are locked, or a sandbox refuses madvise, each free would
+ * try in vain.
+ */
+bool pa_reserve_is_refused(void);
 
 /*
  * Purging, or touching, so many units took so long.  The costs are running means: what is far beyond one,

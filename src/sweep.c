@@ -103,9 +103,11 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 		return 0;
 	arena->purged_mark = pa_reserve_mark();
 	uint64_t began_ns = pa_os_clock_ns();
-	if (pa_os_purge(runs, count, &calls) == 0)
-		return 0; /* locked in memory, say: all of it stays dirty */
+	bool is_refused = pa_os_purge(runs, count, &calls) == 0;
 	uint64_t took_ns = pa_os_clock_ns() - began_ns;
+	pa_store_relaxed(&pa_reserve.refused_ns, is_refused ? began_ns : 0);
+	if (is_refused)
+		return 0; /* locked in memory, say: all of it stays dirty */
 	for (unsigned i = 0; i < count; i++) {
 		unsigned unit = (unsigned)(((char *)runs[i].start - (char *)arena) >> PA_UNIT_SHIFT);
 		for (unsigned left = (unsigned)(runs[i].bytes >> PA_UNIT_SHIFT); left > 0;) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -666,7 +667,6 @@ static void test_growth_takes_up_units_ahead(void **state)
 		release(heap, blocks[i]);
 }
 
-/* An empty current pool of one class serves another before fresh memory does. */
 /* Classes that are used by turns do not rob each other of their empty pools for ever. */
 static void test_classes_by_turns_keep_their_pools(void **state)
 {
@@ -687,6 +687,38 @@ static void test_classes_by_turns_keep_their_pools(void **state)
 	}
 }
 
+/* Where the system refuses to purge, it is not asked at each free; a while later it is asked again. */
+static void test_refusals_are_not_asked_for(void **state)
+{
+	enum { BLOCKS = 3000 };
+	static void *blocks[BLOCKS];
+	(void)state;
+
+	need_a_kernel();
+	for (unsigned i = 0; i < BLOCKS; i++)
+		blocks[i] = memset(pa_allocate(heap, 240), 1, 240);
+	struct pa_arena *arena = pa_arena_of(blocks[0]);
+	if (mlock(arena, PA_ARENA_BYTES) != 0)
+		skip(); /* RLIMIT_MEMLOCK */
+	keep(0);
+	uint64_t sweeps = heap->sweeps;
+	for (unsigned i = 0; i < BLOCKS; i++)
+		if (i % 128)
+			release(heap, blocks[i]);
+	assert_in_range(heap->sweeps - sweeps, 1, 8); /* hundreds, if it were */
+	assert_true(pa_reserve_is_refused());
+
+	assert_int_equal(munlock(arena, PA_ARENA_BYTES), 0);
+	nanosleep(&(struct timespec){ 0, 300000000 }, NULL);
+	assert_false(pa_reserve_is_refused());
+	int64_t dirty = heap->dirty_units;
+	for (unsigned i = 0; i < BLOCKS; i += 128)
+		release(heap, blocks[i]);
+	assert_true(heap->dirty_units < dirty);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.refused_ns), 0);
+}
+
+/* An empty current pool of one class serves another before fresh memory does. */
 static void test_empty_current_pools_are_shared_out(void **state)
 {
 	static void *blocks[500];
@@ -1517,6 +1549,7 @@ int main(void)
 		point(test_growth_takes_up_units_ahead),
 		point(test_classes_by_turns_keep_their_pools),
 		point(test_empty_current_pools_are_shared_out),
+		point(test_refusals_are_not_asked_for),
 		point(test_adoption),
 		point(test_abandoned_heaps_are_served),
 		point(test_heaps_of_interpreters),
