@@ -189,12 +189,14 @@ void pa_arena_check(struct pa_arena *arena)
 	unsigned dead = 0;
 
 	PA_ASSERT((arena->free_slots & ~PA_ARENA_ALL_FREE) == 0, "only usable slots are free");
+	PA_ASSERT(arena->no_reciprocal == 0, "A1: no block begins in the header");
 	for (unsigned i = 0; i < PA_UNIT_WORDS; i++)
 		PA_ASSERT(!(arena->touched[i] & arena->purged[i]), "A2: no unit is in both");
 	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 		struct pa_pool *pool = &arena->pools[slot];
 		if (arena->free_slots >> slot & 1) {
 			PA_ASSERT(pa_load_relaxed(&pool->owner) == 0, "A1: a free slot has no owner");
+			PA_ASSERT(pool->reciprocal == 0, "A1: no block begins in a free slot");
 			slot++;
 			continue;
 		}

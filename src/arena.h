@@ -4,7 +4,8 @@
  * then the records of its pools, one for each slot.  Only the owning heap changes it.  Called by
  * manager.c, heap.c and sweep.c.
  *
- *   A1  Slot s is free exactly if bit s of free_slots is set; its record then has owner 0.
+ *   A1  Slot s is free exactly if bit s of free_slots is set; its record then has owner 0, and reciprocal 0:
+ *       no block begins there.
  *   A2  touched has a bit for each unit that may be resident, purged for each that was given back and
  *       not touched since.  No unit is in both.
  *   A3  dirty_units counts the touched units of free slots.

@@ -144,6 +144,10 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 
 static void make_current(struct pa_heap *heap, struct pa_pool *pool)
 {
+	const struct pa_arena **known = pa_heap_known(heap, pool);
+
+	if (*known == PA_NO_ARENA) /* another, which had the place, has gone */
+		*known = pa_arena_of(pool);
 	pa_shelf_unlink(heap, pool);
 	pool->state = PA_POOL_CURRENT;
 	pa_pool_set_watermark(pool, 0);
@@ -234,7 +238,8 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 	if (refaults)
 		pa_reserve_refault(refaults, arena->purged_mark);
 	class->growth = (uint8_t)pa_min(class->growth + count, UINT8_MAX);
-	if (!resident && heap->touches++ % MEASURED == 0)
+	bool is_measured = !resident && pa_os_page_bytes() <= PA_UNIT_BYTES; /* else it may be there */
+	if (is_measured && heap->touches++ % MEASURED == 0)
 		take_up_measured(pool, units);
 	else
 		take_up(pool, units, resident != 0);

@@ -127,7 +127,7 @@ void pa_placement_release(struct pa_heap *heap, struct pa_arena *arena, unsigned
 	pa_manager_give(arena);
 }
 
-struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigned *first)
+struct pa_arena *pa_placement_find_own(struct pa_heap *heap, unsigned count, unsigned *first)
 {
 	for (uint64_t mask = heap->arena_mask >> count << count; mask; mask &= mask - 1) {
 		struct pa_arena *arena = heap->arenas[pa_lowest_bit(mask)];
@@ -137,13 +137,20 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 				return arena;
 		}
 	}
+	*first = 0;
+	return NULL;
+}
 
+struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigned *first)
+{
+	struct pa_arena *arena = pa_placement_find_own(heap, count, first);
+
+	if (arena)
+		return arena;
 	pa_heap_serve_abandoned(SERVED_AT_ONCE);
-	struct pa_arena *arena = pa_manager_take(heap);
-	if (!arena) {
-		*first = 0;
+	arena = pa_manager_take(heap);
+	if (!arena)
 		return NULL;
-	}
 	arena_link(heap, arena);
 	*pa_heap_known(heap, arena) = arena;
 	heap->arenas_more++;

@@ -14,6 +14,9 @@
  * the manager; pa_placement_take takes them.  NULL when there is no memory.
  */
 struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigned *first);
+
+/* The same among the arenas that the heap has. */
+struct pa_arena *pa_placement_find_own(struct pa_heap *heap, unsigned count, unsigned *first);
 void pa_placement_take(struct pa_heap *heap, struct pa_arena *arena, unsigned first, unsigned count);
 
 /* Slots become free.  An arena that is free as a whole leaves the heap: the caller forgets it. */

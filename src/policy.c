@@ -34,7 +34,10 @@ static uint64_t less(uint64_t a, uint64_t b)
 static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	uint64_t unit_ns = input->unit_ns > 0 ? input->unit_ns : PA_POLICY_UNIT_NS;
-	uint64_t allowed = less(input->cpu_ns, policy->cpu_ns) / PA_POLICY_SHARE / unit_ns;
+	uint64_t each_ns = PA_POLICY_SHARE * unit_ns; /* of CPU time, that a refault may come in */
+	policy->cpu_ns = pa_min(policy->cpu_ns, input->cpu_ns); /* a forked child's begins anew */
+	uint64_t allowed = (input->cpu_ns - policy->cpu_ns) / each_ns;
+	policy->cpu_ns += allowed * each_ns; /* what is left over counts the next time */
 	bool has_refaults = false;
 
 	for (unsigned i = PA_POLICY_DISTANCES; i-- > 0;) {
@@ -45,7 +48,6 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 		policy->refault_units[i] = input->refault_units[i];
 		has_refaults |= refaults > 0;
 	}
-	policy->cpu_ns = input->cpu_ns;
 	return has_refaults;
 }
 

@@ -47,7 +47,7 @@ struct pa_policy_input {
 struct pa_policy {
 	struct pa_keep_option keep;
 	uint64_t limit_units;
-	uint64_t cpu_ns;                              /* as of the last tick */
+	uint64_t cpu_ns;                              /* that has been weighed */
 	uint64_t refault_units[PA_POLICY_DISTANCES];  /* as of the last tick */
 	uint64_t evidence_units[PA_POLICY_DISTANCES]; /* refaults above the share of CPU time */
 	uint64_t interval_began_ns;

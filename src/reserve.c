@@ -9,7 +9,7 @@
 
 #define TICK_NS UINT64_C(1000000)
 #define REFUSED_NS UINT64_C(250000000)
-#define COST_WEIGHT 16    /* measurements that the mean of a cost goes back */
+#define COST_WEIGHT 32    /* units that the mean of a cost goes back */
 #define COST_MIN_NS 50    /* no machine is faster, */
 #define COST_MAX_NS 10000 /* and none so slow: its clock stands still, or it is emulated */
 
@@ -158,8 +158,10 @@ bool pa_reserve_is_refused(void)
 void pa_reserve_measured(_Atomic(uint32_t) *cost_ns, uint64_t units, uint64_t ns)
 {
 	uint64_t mean = pa_load_relaxed(cost_ns), each = pa_min(ns / pa_max(units, 1), 4 * mean);
+	uint64_t weight =
+		pa_max(1, pa_min(units, COST_WEIGHT / 2)); /* most of it is paid for each call */
 
-	mean = (mean * (COST_WEIGHT - 1) + each) / COST_WEIGHT;
+	mean = (mean * (COST_WEIGHT - weight) + each * weight) / COST_WEIGHT;
 	pa_store_relaxed(cost_ns, (uint32_t)pa_max(COST_MIN_NS, pa_min(mean, COST_MAX_NS)));
 }
 

@@ -26,16 +26,19 @@ static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned fro
 }
 
 /*
- * What is likely to grow is put where it can: in front of as many free slots again.  And at the upper end of
- * them, for what comes next takes the lower end.
+ * What is likely to grow is put where it can: in front of as many free slots again, if the heap has them, those
+ * that are resident preferred.  And into the last such place, for what comes next takes the first.
  */
 static struct pa_arena *find_room_to_grow(struct pa_heap *heap, unsigned slots, unsigned *first)
 {
 	unsigned wanted = (unsigned)pa_min(2 * slots, PA_MEDIUM_MAX >> PA_SLOT_SHIFT);
-	struct pa_arena *arena = pa_placement_find(heap, wanted, first);
+	struct pa_arena *arena = pa_placement_find_own(heap, wanted, first);
 
-	if (arena)
-		*first = pa_arena_find_last(arena, wanted);
+	if (!arena)
+		arena = pa_placement_find(heap, slots, first);
+	unsigned last = arena ? pa_arena_find_last(arena, wanted) : 0;
+	if (last)
+		*first = last;
 	return arena;
 }
 
@@ -47,9 +50,8 @@ void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes, bool is_growing)
 
 	if (pa_load_relaxed(&heap->remote_pools))
 		pa_heap_collect_remote(heap);
-	struct pa_arena *arena = is_growing ? find_room_to_grow(heap, slots, &first) : NULL;
-	if (!arena)
-		arena = pa_placement_find(heap, slots, &first);
+	struct pa_arena *arena = is_growing ? find_room_to_grow(heap, slots, &first)
+					    : pa_placement_find(heap, slots, &first);
 	if (arena) {
 		pa_placement_take(heap, arena, first, slots);
 		struct pa_pool *pool = &arena->pools[first];

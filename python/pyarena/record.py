@@ -422,7 +422,7 @@ class Records:
             sweeps=sum(one.sweeps for one in heaps),
             remote_frees=sum(one.remote_frees for one in heaps),
             adoptions=self._number("adoptions"),
-            page_cost_ns=reserve["purge_ns"] + reserve["touch_ns"],
+            page_cost_ns=reserve.get("purge_ns", 0) + reserve.get("touch_ns", 0),
         )
 
 

@@ -391,9 +391,15 @@ static void test_runs_that_grow(void **state)
 	for (unsigned i = 0; i < 60000; i++)
 		assert_int_equal(moved[i], 7);
 	pa_heap_check(heap);
-	/* As much as there may be at most; and where there is no room to grow, one that fits. */
+	/* As much as there may be at most; and where there is no room to grow, what fits, before an arena is made. */
 	char *largest = pa_heap_allocate_run(heap, PA_MEDIUM_MAX, true);
-	assert_non_null(largest);
+	char *rest = pa_heap_allocate_run(heap, PA_MEDIUM_MAX, false);
+	char *fits = pa_heap_allocate_run(heap, 4 * PA_SLOT_BYTES, true);
+	assert_ptr_equal(pa_arena_of(largest), pa_arena_of(p));
+	assert_ptr_equal(pa_arena_of(rest), pa_arena_of(p));
+	assert_ptr_equal(pa_arena_of(fits), pa_arena_of(p));
+	release(heap, fits);
+	release(heap, rest);
 	release(heap, largest);
 	release(heap, moved);
 	for (unsigned i = 0; i < 3; i++)

@@ -233,6 +233,13 @@ static void test_cheap_purging_is_no_evidence(void **state)
 	swing(60, 1500, 450, 50);
 	assert_true(growths >= 1);
 	assert_true(limit >= 1000);
+	/* Nor where the share of one tick is less than a page. */
+	begin(NULL);
+	unit_ns = 3 * PA_POLICY_UNIT_NS;
+	cpu_share_percent = 20;
+	swing(60, 300, 450, 50);
+	assert_true(refault_total > 50 * 100);
+	assert_int_equal(growths, 0);
 	/* The same for a process that hardly uses the CPU otherwise is expensive. */
 	begin(NULL);
 	cpu_share_percent = 1;
