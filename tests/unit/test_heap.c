@@ -11,7 +11,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -704,7 +706,8 @@ static void test_refusals_are_not_asked_for(void **state)
 	for (unsigned i = 0; i < BLOCKS; i++)
 		blocks[i] = memset(pa_allocate(heap, 240), 1, 240);
 	struct pa_arena *arena = pa_arena_of(blocks[0]);
-	if (mlock(arena, PA_ARENA_BYTES) != 0)
+	/* Not mlock, in the place of which sanitizers have one that does nothing. */
+	if (syscall(SYS_mlock, arena, PA_ARENA_BYTES) != 0)
 		skip(); /* RLIMIT_MEMLOCK */
 	keep(0);
 	uint64_t sweeps = heap->sweeps;
@@ -712,9 +715,9 @@ static void test_refusals_are_not_asked_for(void **state)
 		if (i % 128)
 			release(heap, blocks[i]);
 	assert_in_range(heap->sweeps - sweeps, 1, 8); /* hundreds, if it were */
-	assert_true(pa_reserve_is_refused());
+	assert_int_not_equal(pa_load_relaxed(&pa_reserve.refused_ns), 0);
 
-	assert_int_equal(munlock(arena, PA_ARENA_BYTES), 0);
+	assert_int_equal(syscall(SYS_munlock, arena, PA_ARENA_BYTES), 0);
 	nanosleep(&(struct timespec){ 0, 300000000 }, NULL);
 	assert_false(pa_reserve_is_refused());
 	int64_t dirty = heap->dirty_units;
