@@ -38,8 +38,8 @@ struct pa_arena {
 	uint32_t registry_index; /* [lock: manager] place in the manager's list of all arenas */
 	uint8_t dirty_units;     /* [owner] A3 */
 	uint8_t dead_units;      /* [owner] sum of its pools' dead_units */
-	uint8_t turn_dead_units; /* [owner] how many, at the last turn: */
-	uint8_t turns : 7;       /* [owner] in which it had nothing but dead units to give */
+	uint8_t turn_dead_units; /* [owner] how many, at the last turn */
+	uint8_t turns : 7;       /* [owner] so many, in which it had nothing but dead units to give */
 	bool is_queued : 1;      /* [owner] */
 	/*
 	 * Slots 0, 62 and 63 hold no block.  Their records are only read, for addresses where no block can

@@ -223,7 +223,7 @@ static PA_COLD void take_up_measured(struct pa_pool *pool, uint16_t units)
 	pa_reserve_measured(&pa_reserve.touch_ns, pa_count_bits(units), pa_os_clock_ns() - began_ns);
 }
 
-/* Take up absent units: several that are not resident by one system call, instead of one fault each. */
+/* Choose absent units, take them up, and tell those that ask: arena, reserve and class. */
 static void carve(struct pa_heap *heap, struct pa_pool *pool)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
