@@ -3,7 +3,7 @@
 
 The second line of a script says where it runs: "every" served CPython, the oldest, the default and
 the newest ("few"), the "default" one, or those from a version on ("3.12").  The system's default
-CPython runs each script in two ways.  Exit status 77 skips, with the reason on standard error.
+CPython, or the first where that is not among them, runs each script in all ways.  Exit status 77 skips, with the reason on standard error.
 """
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def cases() -> list:
     """All (script, CPython, way), named for humans."""
     made = []
     for script in SCRIPTS:
-        for number, python in enumerate(pythons_for(script)):
-            ways = WAYS if python == programs.default_python() or number == 0 else ("default",)
+        pythons, default = pythons_for(script), programs.default_python()
+        for python in pythons:
+            ways = WAYS if python == (default if default in pythons else pythons[0]) else ("default",)
             made += [pytest.param(script, python, way,
                                   id=f"{script.stem}-{programs.label(python)}-{way}")
                      for way in ways]

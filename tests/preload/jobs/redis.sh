@@ -11,7 +11,7 @@ for try in {1..100}; do
 	sleep 0.1
 done
 cli ping
-redis-benchmark -s "$socket" -q -c 20 -n 10000 -r 5000 -d 100 -t set,get,lpush,lpop,sadd,hset,zadd,lrange_100,mset > benchmark.txt 2>&1 ||
+redis-benchmark -s "$socket" -q -c 20 -n 2000 -r 1000 -d 100 -t set,get,lpush,lpop,sadd,hset,zadd,lrange_100,mset > benchmark.txt 2>&1 ||
 	{ cat benchmark.txt; exit 1; }
 grep -ic 'error' benchmark.txt || true
 cli eval 'for i = 1, 20000 do redis.call("set", "key" .. i, string.rep("v", i % 700)) end return redis.call("strlen", "key699")' 0
