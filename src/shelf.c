@@ -217,8 +217,8 @@ void pa_shelf_check(struct pa_heap *heap, struct pa_pool *pool)
 	if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE) {
 		for (struct pa_pool *p = *list_of(heap, pool); p; p = p->next)
 			is_in_list |= p == pool;
-		is_in_list |= heap->is_parted && pool->state == PA_POOL_PARTIAL;
-		PA_ASSERT(is_in_list, "H2: a pool is in the list that its state names");
+		PA_ASSERT(is_in_list || (heap->is_parted && pool->state == PA_POOL_PARTIAL),
+			  "H2: a pool is in the list that its state names");
 	} else if (pool->state == PA_POOL_CURRENT) {
 		is_in_list |= heap->current[pool->class_index] == pool;
 		for (struct pa_pool *p = heap->parting; p; p = p->next)
