@@ -23,6 +23,8 @@ MODULES = ("test_gc test_fork1 test_thread test_json test_list test_dict test_by
            "test_ctypes test__xxsubinterpreters test__interpreters test_interpreters "
            "test.test_asyncio.test_base_events test.test_asyncio.test_streams "
            "test.test_asyncio.test_locks test.test_asyncio.test_subprocess").split()
+# Where the newest CPython differs most from the system's own.
+NEW = "test_gc test_fork1 test_capi test_embed test_threading test_interpreters test_tracemalloc test_dict".split()
 # Too long as a whole: workers and pools of processes and threads, queues, shared memory.
 MULTIPROCESSING = ["test_multiprocessing_fork", "test.test_multiprocessing_fork.test_processes",
                    "test.test_multiprocessing_fork.test_threads"]
@@ -64,12 +66,17 @@ def check(python: Python, wanted: list[str], place: Path, least: int, *flags: st
 @programs.each(chosen())
 def test_cpython_suite(python: Python, tmp_path: Path) -> None:
     wanted = os.environ.get("CPYTHON_TESTS", "").split()
-    check(python, wanted or MODULES, tmp_path, 1 if wanted else 3000)
+    if wanted:
+        check(python, wanted, tmp_path, 1)
+    elif python == chosen()[0]:
+        check(python, MODULES, tmp_path, 3000)
+    else:
+        check(python, NEW, tmp_path, 600)
 
 
 @pytest.mark.skipif(not chosen() or "CPYTHON_TESTS" in os.environ,
                     reason="no CPython here has its tests installed, or other modules are asked for")
-@programs.each(chosen())
+@programs.each(chosen()[:1])
 def test_multiprocessing(python: Python, tmp_path: Path) -> None:
     flags = [word for name in CLASSES for word in ("-m", name)]
     check(python, MULTIPROCESSING, tmp_path, 50, *flags)
