@@ -8,6 +8,7 @@
 #include "freed.h"
 #include "guarded.h"
 #include "lock.h"
+#include "option.h"
 #include "os.h"
 #include "reserve.h"
 #include "sizeclass.h"
@@ -309,6 +310,8 @@ static char *map_fresh(size_t bytes, size_t align)
 
 	if (!start)
 		return NULL;
+	if (pa_options()->thp != PA_THP_AUTO)
+		pa_os_advise_huge_pages(start, bytes, pa_options()->thp == PA_THP_ALWAYS);
 	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes));
 	look_for_ghost(bytes);
 	return start;

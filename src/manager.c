@@ -5,6 +5,7 @@
 #include "manager.h"
 
 #include "lock.h"
+#include "option.h"
 #include "os.h"
 #include "pagemap.h"
 #include "reserve.h"
@@ -24,6 +25,7 @@ struct registry {
 #define SHRINK_ARENAS 4u    /* given back in one call, where only the limit is exceeded */
 #define RECORD_CHUNK (64 * PA_KIB)
 #define GUARDED_MAX 4096u /* arenas; each guard parts a mapping, of which the kernel allows so many */
+#define PAIR_BYTES (2 * PA_ARENA_BYTES) /* a huge page */
 #define ARENA_UNITS (PA_ARENA_USABLE * (unsigned)PA_SLOT_UNITS)
 
 /*
@@ -33,7 +35,8 @@ struct registry {
 static struct {
 	struct registry *registry;
 	struct pa_arena *newest; /* or where that was */
-	struct pa_arena *cache;  /* free arenas with dirty units, the last one given first */
+	char *spare; /* mapped together with it, where arenas have huge pages; no arena yet */
+	struct pa_arena *cache; /* free arenas with dirty units, the last one given first */
 	struct pa_manager_counts counts;
 	char *records; /* rest of the chunk that records are cut from */
 	size_t record_bytes_left;
@@ -137,6 +140,12 @@ void pa_manager_recover(void)
 	}
 }
 
+/* Guards would part the mapping where a huge page has to be. */
+static bool has_huge_pages(void)
+{
+	return pa_options()->thp == PA_THP_ALWAYS && !pa_options()->harden;
+}
+
 /*
  * In front of an arena's records there is a guard page.  It lies in the place of the last page of the MiB
  * below, which no arena uses; so arenas adjoin each other.  Where there are two, the page belongs to both,
@@ -145,8 +154,9 @@ void pa_manager_recover(void)
 static size_t guard_bytes(void)
 {
 	size_t page = pa_os_page_bytes();
+	bool has_room = page <= (PA_ARENA_SLOTS - 1 - PA_ARENA_LAST) * PA_SLOT_BYTES;
 
-	return page <= (PA_ARENA_SLOTS - 1 - PA_ARENA_LAST) * PA_SLOT_BYTES ? page : 0;
+	return has_room && !has_huge_pages() ? page : 0;
 }
 
 /* What an arena has to itself: from its guard to the next one's. */
@@ -171,8 +181,28 @@ static char *map_next_locked(void)
 	return pa_os_map_at(mapping.start, mapping.bytes) ? start : NULL;
 }
 
+/* A huge page is as large as two arenas; the second one is used next. */
+static char *map_pair_locked(void)
+{
+	char *spare = manager.spare;
+
+	manager.spare = NULL;
+	if (spare)
+		return spare;
+	char *below = (char *)pa_round_down((uintptr_t)manager.newest, PAIR_BYTES) - PAIR_BYTES;
+	bool is_below = manager.newest && pa_os_map_at(below, PAIR_BYTES);
+	char *pair = is_below ? below : pa_os_map(PAIR_BYTES, PAIR_BYTES);
+	if (!pair)
+		return NULL;
+	pa_os_advise_huge_pages(pair, PAIR_BYTES, true);
+	manager.spare = pair;
+	return pair + PA_ARENA_BYTES;
+}
+
 static struct pa_arena *map_locked(void)
 {
+	if (has_huge_pages())
+		return (struct pa_arena *)map_pair_locked();
 	size_t guard = guard_bytes();
 	bool may_guard = registry_count() < GUARDED_MAX;
 	char *start = map_next_locked();
@@ -222,7 +252,7 @@ static void keep_pagemap_small(void)
 	uintptr_t page = pa_os_page_bytes(), end = (uintptr_t)&pa_pagemap[PA_PAGEMAP_WORDS];
 	uintptr_t start = pa_round_up((uintptr_t)pa_pagemap, page);
 
-	pa_os_no_huge_pages((void *)start, pa_round_down(end, page) - start);
+	pa_os_advise_huge_pages((void *)start, pa_round_down(end, page) - start, false);
 }
 
 static struct pa_arena *make_locked(void)
@@ -239,7 +269,8 @@ static struct pa_arena *make_locked(void)
 		pa_os_unmap(mapping.start, mapping.bytes);
 		return NULL;
 	}
-	pa_os_no_huge_pages(arena, PA_ARENA_BYTES);
+	if (!has_huge_pages())
+		pa_os_advise_huge_pages(arena, PA_ARENA_BYTES, false);
 	manager.newest = arena;
 	size_t count = registry_count();
 	arena->registry_index = (uint32_t)count;

@@ -31,6 +31,7 @@ struct pa_stats_option {
 enum pa_python_choice { PA_PYTHON_AUTO, PA_PYTHON_OFF };
 enum pa_idle_choice { PA_IDLE_AUTO, PA_IDLE_OFF };
 enum pa_scope_choice { PA_SCOPE_ALL, PA_SCOPE_PYTHON };
+enum pa_thp_choice { PA_THP_AUTO, PA_THP_NEVER, PA_THP_ALWAYS };
 
 #define PA_KIND_BOOL_TYPE bool
 #define PA_KIND_KEEP_TYPE struct pa_keep_option

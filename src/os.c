@@ -261,13 +261,13 @@ bool pa_os_seal(void *start, size_t bytes)
 	return p != MAP_FAILED;
 }
 
-void pa_os_no_huge_pages(void *start, size_t bytes)
+void pa_os_advise_huge_pages(void *start, size_t bytes, bool are_wanted)
 {
 	int saved = errno;
 
 	if (pa_load_relaxed(&os.no_huge_pages))
 		return;
-	if (madvise(start, bytes, MADV_NOHUGEPAGE) != 0 && errno == EINVAL)
+	if (madvise(start, bytes, are_wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) != 0 && errno == EINVAL)
 		pa_store_relaxed(&os.no_huge_pages, true);
 	errno = saved;
 }

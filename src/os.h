@@ -66,8 +66,11 @@ size_t pa_os_resident_bytes(void *start, size_t bytes);
  */
 bool pa_os_seal(void *start, size_t bytes);
 
-/* Keep transparent huge pages out of a mapping, whatever the system is or will be set to. */
-void pa_os_no_huge_pages(void *start, size_t bytes);
+/*
+ * Keep transparent huge pages out of a mapping, whatever the system is or will be set to; or ask for them,
+ * which the system may be set to refuse.
+ */
+void pa_os_advise_huge_pages(void *start, size_t bytes, bool are_wanted);
 
 /* Ask for a page that reads as zero in a forked child.  False where the kernel cannot. */
 bool pa_os_wipe_on_fork(void *start, size_t bytes);

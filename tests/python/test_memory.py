@@ -6,6 +6,7 @@ RSS is read from /proc by the script, in bytes.  Times are not looked at here; b
 from __future__ import annotations
 
 import json
+import os
 import statistics
 
 import pytest
@@ -320,3 +321,41 @@ for line in open("/proc/self/smaps"):
 print(json.dumps({"refuses": found}))
 """)["refuses"]
     assert found == [True]
+
+
+HUGE_PAGES = """
+small, large = object(), bytearray(8 << 20)
+large_at = ctypes.addressof(ctypes.c_char.from_buffer(large))
+found = {}
+for line in open("/proc/self/smaps"):
+    words = line.split()
+    if re.fullmatch("[0-9a-f]+-[0-9a-f]+", words[0]):
+        start, end = (int(word, 16) for word in words[0].split("-"))
+    elif words[0] == "VmFlags:":
+        for name, address in ("small", id(small)), ("large", large_at):
+            if start <= address < end:
+                found[name] = sorted({"hg", "nh"} & set(words))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/sys/kernel/mm/transparent_hugepage"), reason="this kernel has no huge pages")
+@pytest.mark.parametrize("value, small, large", [("auto", ["nh"], []), ("never", ["nh"], ["nh"]),
+                                                 ("always", ["hg"], ["hg"])])
+def test_huge_pages_as_asked(value: str, small: list[str], large: list[str]) -> None:
+    found = measure(programs.default_python(), "import ctypes, re" + HUGE_PAGES, PYARENA_THP=value)
+    assert found == {"small": small, "large": large}
+
+
+def test_memory_comes_back_from_huge_pages() -> None:
+    found = measure(programs.default_python(), """
+base = rss()
+objects = [str(number) for number in range(1000000)]
+kept = objects[::20000]
+peak = rss()
+del objects
+gc.collect()
+print(json.dumps({"base": base, "peak": peak, "after": rss(), "right": kept == [str(n) for n in range(0, 1000000, 20000)]}))
+""", PYARENA_THP="always", PYARENA_KEEP_FREE="0")
+    assert found["right"] and found["peak"] > found["base"] + 40 * MB, found
+    assert found["after"] < found["base"] + 10 * MB, found

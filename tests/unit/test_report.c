@@ -116,6 +116,7 @@ static void test_json(void **state)
 	       " \"live_bytes\": 100, \"dirty_bytes\": 8192}],\n"
 	       " \"options\": {\"PYARENA_KEEP_FREE\": \"auto\", \"PYARENA_PYTHON\": \"auto\","
 	       " \"PYARENA_DISABLE\": \"0\", \"PYARENA_SCOPE\": \"all\", \"PYARENA_IDLE\": \"auto\","
+	       " \"PYARENA_THP\": \"auto\","
 	       " \"PYARENA_TRIM_FORK\": \"0\", \"PYARENA_HARDEN\": \"0\","
 	       " \"PYARENA_STATS\": \"0\", \"PYARENA_VERBOSE\": \"0\"}}\n");
 	assert_string_equal(written(pa_report_json, &full), expected);
