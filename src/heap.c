@@ -8,6 +8,7 @@
 #include "large.h"
 #include "lock.h"
 #include "manager.h"
+#include "option.h"
 #include "os.h"
 #include "placement.h"
 #include "request.h"
@@ -238,7 +239,8 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 	if (refaults)
 		pa_reserve_refault(refaults, arena->purged_mark);
 	class->growth = (uint8_t)pa_min(class->growth + count, UINT8_MAX);
-	bool is_measured = !resident && pa_os_page_bytes() <= PA_UNIT_BYTES; /* else it may be there */
+	bool is_measured = !resident && pa_os_page_bytes() <= PA_UNIT_BYTES &&
+			   pa_options()->thp != PA_THP_ALWAYS; /* else it may be there */
 	if (is_measured && heap->touches++ % MEASURED == 0)
 		take_up_measured(pool, units);
 	else

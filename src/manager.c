@@ -140,10 +140,11 @@ void pa_manager_recover(void)
 	}
 }
 
-/* Guards would part the mapping where a huge page has to be. */
+/* Guards would part the mapping where a huge page has to be.  With larger pages, a huge one has many arenas. */
 static bool has_huge_pages(void)
 {
-	return pa_options()->thp == PA_THP_ALWAYS && !pa_options()->harden;
+	return pa_options()->thp == PA_THP_ALWAYS && !pa_options()->harden &&
+	       pa_os_page_bytes() == PA_UNIT_BYTES;
 }
 
 /*
@@ -189,8 +190,9 @@ static char *map_pair_locked(void)
 	manager.spare = NULL;
 	if (spare)
 		return spare;
-	char *below = (char *)pa_round_down((uintptr_t)manager.newest, PAIR_BYTES) - PAIR_BYTES;
-	bool is_below = manager.newest && pa_os_map_at(below, PAIR_BYTES);
+	uintptr_t above = pa_round_down((uintptr_t)manager.newest, PAIR_BYTES);
+	char *below = above > PAIR_BYTES ? (char *)(above - PAIR_BYTES) : NULL;
+	bool is_below = below && pa_os_map_at(below, PAIR_BYTES);
 	char *pair = is_below ? below : pa_os_map(PAIR_BYTES, PAIR_BYTES);
 	if (!pair)
 		return NULL;
@@ -201,12 +203,13 @@ static char *map_pair_locked(void)
 
 static struct pa_arena *map_locked(void)
 {
-	if (has_huge_pages())
-		return (struct pa_arena *)map_pair_locked();
 	size_t guard = guard_bytes();
 	bool may_guard = registry_count() < GUARDED_MAX;
-	char *start = map_next_locked();
+	char *start = has_huge_pages() ? map_pair_locked() : NULL;
 
+	if (start)
+		return (struct pa_arena *)start;
+	start = map_next_locked();
 	if (!start)
 		start = pa_os_map_behind(guard, PA_ARENA_BYTES, PA_ARENA_BYTES);
 	if (start && guard && may_guard)

@@ -38,7 +38,7 @@ EXAMPLES = """\
 WELL, NOTE, WRONG = "ok", "note", "WRONG"
 
 # As src/option.def has them, which a test compares.
-_OPTIONS = ("KEEP_FREE", "PYTHON", "DISABLE", "SCOPE", "IDLE", "TRIM_FORK", "HARDEN", "STATS", "VERBOSE")
+_OPTIONS = ("KEEP_FREE", "PYTHON", "DISABLE", "SCOPE", "IDLE", "THP", "TRIM_FORK", "HARDEN", "STATS", "VERBOSE")
 
 # Libraries that bring an allocator of their own, by what their file is called.
 _PRIVATE = (
@@ -116,12 +116,13 @@ def machine() -> Iterator[Finding]:
     pages = re.search(r"\[(\w+)\]", _first_word("/sys/kernel/mm/transparent_hugepage/enabled"))
     if pages and pages[1] == "always":
         yield Finding(NOTE, "transparent huge pages: always",
-                      "The kernel may fill holes of 4 KiB with a page of 2 MiB.  The library forbids it for its "
-                      "arenas; large objects, stacks and other mappings are as large as the kernel makes them.")  # fmt: skip
+                      "The kernel may fill holes of 4 KiB with a page of 2 MiB.  Unless PYARENA_THP=always asks for them, "
+                      "the library forbids it for its arenas; large objects, stacks and other mappings are as large as the kernel makes them.")  # fmt: skip
     elif pages:
         yield Finding(WELL, f"transparent huge pages: {pages[1]}",
                       "Each page of 4 KiB that is given back stays so." if pages[1] == "never" else
-                      "Only for who asks for them, which the library does not: each page of 4 KiB that is given back stays so.")  # fmt: skip
+                      "Only for who asks for them, which the library does with PYARENA_THP=always: else each page of 4 KiB "
+                      "that is given back stays so.")  # fmt: skip
     overcommit = _first_word("/proc/sys/vm/overcommit_memory")
     if overcommit == "2":
         yield Finding(NOTE, "the kernel does not overcommit (vm.overcommit_memory is 2)",
