@@ -3,7 +3,8 @@
 
 The second line of a script says where it runs: "every" served CPython, the oldest, the default and
 the newest ("few"), the "default" one, or those from a version on ("3.12").  The system's default
-CPython, or the first where that is not among them, runs each script in all ways.  Exit status 77 skips, with the reason on standard error.
+CPython, or the first where that is not among them, runs each script in all ways.  Exit status 77
+skips, with the reason on standard error.
 """
 from __future__ import annotations
 
