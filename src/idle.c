@@ -28,6 +28,7 @@ static struct {
 	_Atomic(bool) is_done;      /* the thread has nothing more to do, and is about to end */
 	_Atomic(uint64_t) retry_ns; /* no new attempt before then */
 	pthread_t thread;           /* [const] while the state is RUNNING */
+	int thread_id;              /* by the thread, for who has joined it */
 } idle;
 
 static bool (*_Atomic purge_unused_hook)(void);
@@ -54,6 +55,7 @@ static void *watch(void *argument)
 {
 	uint64_t seen = pa_load_relaxed(&pa_reserve.ticks);
 
+	idle.thread_id = pa_os_thread_id();
 	while (!pa_load_acquire(&idle.quit)) { /* pairs with pa_idle_stop */
 		pa_os_futex_wait(&idle.quit, 0, PERIOD_NS);
 		if (!pa_reserve_is_above(PA_RESERVE_FLOOR))
@@ -129,17 +131,21 @@ void pa_idle_enable(void)
 	pa_reserve_set_watch_hook(start);
 }
 
-/* It ends within microseconds, unless it waits for a lock; musl has no wait by the monotonic clock. */
+/*
+ * It ends within microseconds, unless it waits for a lock; musl has no wait by the monotonic clock.  Joined, it
+ * is for a moment still among the threads that the kernel counts, and CPython after a fork.
+ */
 static bool join_in_time(void)
 {
 	uint64_t end_ns = pa_os_clock_ns() + STOP_NS;
+	bool is_joined = false;
 
-	while (pthread_tryjoin_np(idle.thread, NULL) != 0) {
-		if (pa_os_clock_ns() >= end_ns)
-			return false;
+	while (true) {
+		is_joined = is_joined || pthread_tryjoin_np(idle.thread, NULL) == 0;
+		if ((is_joined && !pa_os_counts_thread(idle.thread_id)) || pa_os_clock_ns() >= end_ns)
+			return is_joined;
 		pa_lock_wait_a_little();
 	}
-	return true;
 }
 
 /*

@@ -27,7 +27,7 @@ def explore(model: Path, place: Path, *flags: str) -> tuple[int, int, str]:
     programs.need("spin", "gcc")
     # What a fork stops has no end: fork.pml tells of its deadlocks itself.
     ends = ["-E"] if "timeout" in model.read_text() else []
-    for argv in (["spin", *flags, "-a", model], ["gcc", "-O2", "-DSAFETY", "-o", "pan", "pan.c"],
+    for argv in (["spin", *flags, "-a", model], ["gcc", "-O0", "-DSAFETY", "-o", "pan", "pan.c"],
                  ["./pan", "-m1000000", *ends]):
         result = programs.run(argv, preload=False, cwd=place, timeout=300)
         assert result.status == 0, result

@@ -23,7 +23,7 @@ PROGRAMS = {
     "api/sizes": [],
     "fault/limits": [],
     "stress/children": ["--forks", "24"],
-    "stress/forks": ["--forks", "100"],
+    "stress/forks": ["--forks", "60"],
     "stress/loading": [],
     "stress/model": ["--ops", "300000"],
     "stress/ring": ["--blocks", "100000"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ WAYS = {
     "off": ([], {"PYARENA_PYTHON": "off"}),
     "eager": ([], {"PYARENA_KEEP_FREE": "0"}),
 }
+# Every CPython is started in these ways; in the others the oldest, the default and the newest.
+EVERYWHERE = ("plain", "PYTHONMALLOC=debug", "isolated", "off")
+
+
+def started(pythons: Sequence[Python]) -> list:
+    """All (python, way), named for humans."""
+    return [pytest.param(python, way, id=f"{programs.label(python)}-{way}") for python in pythons
+            for way in WAYS if way in EVERYWHERE or python in programs.few_pythons() or not python.served]
 
 
 @functools.lru_cache(maxsize=None)
@@ -35,8 +44,7 @@ def without(python: Python, arguments: tuple[str, ...],
     return programs.run([python.path, *arguments, SCRIPT], preload=False, variables=dict(variables))
 
 
-@pytest.mark.parametrize("way", WAYS)
-@programs.each(programs.pythons())
+@pytest.mark.parametrize("python, way", started(programs.pythons()))
 def test_runs_unchanged(python: Python, way: str) -> None:
     arguments, variables = WAYS[way]
     theirs = {name: value for name, value in variables.items() if name.startswith("PYTHON")}
@@ -50,8 +58,7 @@ def test_runs_unchanged(python: Python, way: str) -> None:
     assert times.sub("", result.err) == times.sub("", expected.err), result
 
 
-@pytest.mark.parametrize("way", WAYS)
-@programs.each(programs.served_pythons())
+@pytest.mark.parametrize("python, way", started(programs.served_pythons()))
 def test_who_serves_objects(python: Python, way: str) -> None:
     """CPython's own statistics list its arenas if, and only if, its own allocator is in place."""
     arguments, variables = WAYS[way]

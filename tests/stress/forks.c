@@ -10,7 +10,7 @@
 #include <sys/time.h>
 
 static struct tap_option options[] = {
-	{ "forks", 2000, "children while eight threads allocate; other points make fewer" },
+	{ "forks", 600, "children while eight threads allocate; other points make fewer" },
 	{ NULL, 0, NULL },
 };
 

@@ -425,7 +425,7 @@ static void test_steady_in_regular_swings(void **state)
 			for (unsigned s = 0; s < sizeof swings / sizeof swings[0]; s++) {
 				char what[64];
 				begin(NULL);
-				swing((unsigned)(60000 / (times[u] + times[d])), swings[s], times[u],
+				swing((unsigned)(30000 / (times[u] + times[d])), swings[s], times[u],
 				      times[d]);
 				snprintf(what, sizeof what, "up %u ms, down %u ms, %u units",
 					 (unsigned)times[u], (unsigned)times[d], (unsigned)swings[s]);

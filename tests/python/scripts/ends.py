@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pythons: every
+# pythons: few
 # The ways in which a process ends: each gives the exit status and the output that it should.
 import concurrent.futures
 import signal

@@ -51,7 +51,7 @@ def child(depth):
 threads = [threading.Thread(target=churn, args=(n,)) for n in range(4)]
 for thread in threads:
     thread.start()
-for number in range(25):
+for number in range(16):
     pid = os.fork()
     if pid == 0:
         try:

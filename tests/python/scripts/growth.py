@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pythons: every
+# pythons: few
 # Lists, bytearrays, strings, dicts and streams that grow far and shrink again, contents checked.
 import array
 import collections

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pythons: every
+# pythons: few
 # RLIMIT_AS is lowered: allocations of each kind end in MemoryError, what was there stays intact, and
 # when room is made the process goes on as if nothing had been.
 import resource

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pythons: every
+# pythons: few
 # tracemalloc wraps the allocators: started and stopped with blocks living across, sums, snapshots.
 import threading
 import tracemalloc
