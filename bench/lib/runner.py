@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.lib import workloads
+from bench.lib.beside import Pairs, beside, processors
 from bench.lib.measure import Python, measure
 from bench.lib.peers import in_turns
 from bench.lib.results import DEFAULT_FIGURES, FIGURES, Results, figures_of
@@ -32,6 +36,7 @@ examples:
   bench/run pinned churn --allocators stock,pyarena
   bench/run --lib mine=./libmine.so --csv result.csv
   bench/run --lib 'keep0=build/.libs/libpyarena.so PYARENA_KEEP_FREE=0'
+  bench/run trees churn --beside --rounds 6 --allocators stock,pyarena
 """
 
 
@@ -68,9 +73,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--plain", action="store_true", help="also preload the peers without PYTHONMALLOC=malloc")
     made.add_argument(
         "--figures",
-        default=DEFAULT_FIGURES,
         metavar="F,G,…",
         help=f"figures to show, or all (default: {DEFAULT_FIGURES})",
+    )
+    made.add_argument(
+        "--beside",
+        action="store_true",
+        help="run each allocator at the same time as stock, on two processors that change places every round; the "
+        "multiples are medians over the pairs. For machines whose speed changes; shows processor time (figure cpu) "
+        "unless told otherwise, and no workloads that are whole commands",
     )
     made.add_argument("--absolute", action="store_true", help="show values in all columns, not multiples of stock's")
     made.add_argument("--csv", type=Path, metavar="FILE", help="write every single measurement as CSV")
@@ -93,38 +104,69 @@ def _list(columns: list[allocators.Allocator]) -> None:
         print(f"  {column.name:15} {settings or 'CPython as it comes'}")
 
 
-def run_all(
-    results: Results,
-    arguments: argparse.Namespace,
-    columns: list[allocators.Allocator],
-    chosen: list[workloads.Workload],
-    pythons: list[Python],
-) -> None:
+@dataclass(frozen=True)
+class Run:
+    """What is measured, and how."""
+
+    columns: list[allocators.Allocator]
+    chosen: list[workloads.Workload]
+    pythons: list[Python]
+    arguments: argparse.Namespace
+
+    def rows(self) -> Iterator[tuple[str, Python, workloads.Workload]]:
+        """The rows of the tables."""
+        for python in self.pythons:
+            for workload in self.chosen:
+                yield workload.name if len(self.pythons) == 1 else f"{workload.name} {python.version}", python, workload
+
+    def measure(self, workload: workloads.Workload, column: allocators.Allocator, python: Python) -> dict[str, float]:
+        """Once."""
+        told = self.arguments
+        return measure(workload, column, python, scale=told.scale, idle=told.idle, timeout=told.timeout)
+
+
+def run_in_turns(results: Results, run: Run) -> None:
     """Measure into results.  A failure is noted there and the rest goes on."""
-    total = arguments.rounds * len(pythons) * len(chosen) * len(columns)
+    total = run.arguments.rounds * len(run.pythons) * len(run.chosen) * len(run.columns)
     done, start = 0, time.monotonic()
-    for number, turn in in_turns(columns, arguments.rounds):
-        for python in pythons:
-            for workload in chosen:
-                row = workload.name if len(pythons) == 1 else f"{workload.name} {python.version}"
-                for column in turn:
-                    done += 1
-                    head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number} {row} {column.name}"
-                    try:
-                        figures = measure(
-                            workload,
-                            column,
-                            python,
-                            scale=arguments.scale,
-                            idle=arguments.idle,
-                            timeout=arguments.timeout,
-                        )
-                    except RunError as error:
-                        results.failures.append(f"{row} under {column.name}: {error}")
-                        _say(f"{head}: FAILED\n{error}")
-                        continue
-                    results.add(row, column.name, figures)
-                    _say(f"{head}: {figures['seconds']:.3f} s, peak {figures['peak'] / 2**20:.1f} MB")
+    for number, turn in in_turns(run.columns, run.arguments.rounds):
+        for row, python, workload in run.rows():
+            for column in turn:
+                done += 1
+                head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number} {row} {column.name}"
+                try:
+                    figures = run.measure(workload, column, python)
+                except RunError as error:
+                    results.failures.append(f"{row} under {column.name}: {error}")
+                    _say(f"{head}: FAILED\n{error}")
+                    continue
+                results.add(row, column.name, figures)
+                _say(f"{head}: {figures['seconds']:.3f} s, peak {figures['peak'] / 2**20:.1f} MB")
+
+
+def run_beside(results: Pairs, run: Run, places: tuple[int, int]) -> None:
+    """Measure pairs into results.  A failure is noted there and the rest goes on."""
+    stock = next(column for column in run.columns if column.name == results.base)
+    others = [column for column in run.columns if column is not stock]
+    total = run.arguments.rounds * len(run.pythons) * len(run.chosen) * len(others)
+    done, start = 0, time.monotonic()
+    for number, turn in in_turns(others, run.arguments.rounds):
+        for row, python, workload in run.rows():
+            for column in turn:
+                done += 1
+                head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number} {row} {column.name}"
+                try:
+                    figures, base_figures = beside(
+                        functools.partial(run.measure, workload, column, python),
+                        functools.partial(run.measure, workload, stock, python),
+                        places if number % 2 else places[::-1],
+                    )
+                except RunError as error:
+                    results.failures.append(f"{row} under {column.name} or {stock.name}: {error}")
+                    _say(f"{head}: FAILED\n{error}")
+                    continue
+                results.add_pair(row, column.name, figures, base_figures)
+                _say(f"{head}: {figures['cpu_seconds']:.3f} s of processor time, stock {base_figures['cpu_seconds']:.3f} s")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -144,7 +186,12 @@ def main(words: list[str] | None = None) -> int:
         for column in columns:
             for python in pythons:
                 allocators.check(column, python.path)
-        figures = figures_of(arguments.figures)
+        figures = figures_of(arguments.figures or ("cpu" if arguments.beside else DEFAULT_FIGURES))
+        places = processors()
+        if arguments.beside:
+            chosen = [workload for workload in chosen if workload.script is not None]
+            if places is None or len(columns) < 2 or not chosen:
+                raise RunError("--beside needs two processors, an allocator beside stock, and a workload that is no command")
     except KeyError as error:
         _say(f"bench/run: no figure {error.args[0]}; known: {', '.join(FIGURES)}")
         return 2
@@ -156,9 +203,14 @@ def main(words: list[str] | None = None) -> int:
             _say(f"bench/run: warning: {warning}")
     facts = machine.describe() | {"rounds": arguments.rounds, "scale": arguments.scale}
     facts |= {"python": ", ".join(python.version for python in pythons)}
-    results = Results([column.name for column in columns], facts, is_absolute=arguments.absolute)
+    names = [column.name for column in columns]
+    run = Run(columns, chosen, pythons, arguments)
+    results = (Pairs if arguments.beside else Results)(names, facts, is_absolute=arguments.absolute)
     try:
-        run_all(results, arguments, columns, chosen, pythons)
+        if isinstance(results, Pairs) and places:
+            run_beside(results, run, places)
+        else:
+            run_in_turns(results, run)
     except KeyboardInterrupt:
         results.failures.append("interrupted; the tables hold what was measured before")
     print(results.text(figures))

@@ -18,7 +18,7 @@ import pytest
 
 from benches import MEGABYTE, PYTHON, ROOT, measured, need, run
 
-from bench.lib import results, workloads
+from bench.lib import beside, results, workloads
 from pyarena import allocators, sample, table
 
 SCRIPTS = [workload for workload in workloads.known() if workload.script is not None]
@@ -93,7 +93,42 @@ def test_runner_measures_every_cell(tmp_path: Path) -> None:
     assert order == ["stock", "glibc", "glibc", "stock"]
 
 
+def test_pairs_run_at_the_same_time_on_processors_of_their_own(tmp_path: Path) -> None:
+    places = beside.processors()
+    if places is None:
+        pytest.skip("one processor")
+
+    def told() -> tuple[str, float, float]:
+        """Where a child may run, and when it did."""
+        begin = time.monotonic()
+        code = "import os, time; time.sleep(0.3); print(*os.sched_getaffinity(0))"
+        return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True).stdout, begin, time.monotonic()
+
+    before = os.sched_getaffinity(0)
+    (first, first_begin, first_end), (second, second_begin, second_end) = beside.beside(told, told, places)
+    assert (int(first), int(second)) == places
+    assert max(first_begin, second_begin) < min(first_end, second_end)
+    assert os.sched_getaffinity(0) == before
+    result = tmp_path / "result.json"
+    done = bench_run("trees", "startup", "--beside", "--rounds", 2, "--allocators", "stock,glibc", "--json", result)
+    rounds = json.loads(result.read_text())["rounds"]
+    assert set(rounds) == {"trees"}
+    assert len(rounds["trees"]["stock"]) == len(rounds["trees"]["glibc"]) == 2
+    assert done.stdout.startswith("processor time, s")
+
+
+def test_multiples_of_pairs_are_medians_of_their_ratios() -> None:
+    pairs = beside.Pairs(["stock", "other"], {})
+    for own, base in ((1.0, 1.0), (6.0, 3.0), (40.0, 10.0)):
+        pairs.add_pair("work", "other", {"seconds": own}, {"seconds": base})
+    assert pairs.ratio("work", "other", "seconds") == 2.0
+    assert pairs.ratio("work", "stock", "seconds") == 1.0
+    assert pairs.spread("work", "seconds") == 1.5
+    assert pairs.median("work", "stock", "seconds") == 3.0
+
+
 @pytest.mark.parametrize("words, message", [
+    (["startup", "--beside"], "--beside needs two processors, "),
     (["nosuch"], "no workload nosuch; known: "),
     (["--allocators", "nosuch"], "no allocator nosuch; known: stock, glibc"),
     (["--figures", "nosuch"], "no figure nosuch; known: time"),

@@ -42,6 +42,7 @@ enum call {
 	RESIDENT,
 	WIPE_ON_FORK,
 	NO_HUGE_PAGES,
+	HUGE_PAGES,
 	GUARD,
 	OTHER, /* is not the engine's own, or depends on the machine */
 	FUTEX,
@@ -58,10 +59,12 @@ enum call {
 	CALLS,
 };
 
+enum mode { PLAIN, HARDENED, HUGE };
+
 /* The plan of a run, and what came of it; in memory that the run shares with who started it. */
 struct plan {
 	enum call call;
-	bool is_hardened;
+	enum mode mode;
 	uint64_t first, last; /* calls of this number are refused */
 	int error;
 	uint64_t made[CALLS]; /* [atomic] */
@@ -218,6 +221,7 @@ int __wrap_madvise(void *start, size_t bytes, int advice)
 	enum call call = advice == MADV_POPULATE_WRITE ? POPULATE
 			 : advice == MADV_WIPEONFORK   ? WIPE_ON_FORK
 			 : advice == MADV_NOHUGEPAGE   ? NO_HUGE_PAGES
+			 : advice == MADV_HUGEPAGE     ? HUGE_PAGES
 			 : advice == MADV_DONTNEED     ? PURGE
 						       : OTHER;
 
@@ -566,8 +570,9 @@ static void check_nothing_is_lost(void)
 			(unsigned long long)stats->live_bytes);
 	uint64_t known = (stats->arenas_made - stats->arenas_released) * MIB + stats->large_bytes +
 			 stats->cached_bytes + stats->record_bytes;
-	uint64_t rest = 64 * KIB; /* of the chunk of records */
-	rest += 9 * page_bytes(); /* that which forks wipe; guards in front of records */
+	uint64_t rest = 64 * KIB;             /* of the chunk of records */
+	rest += 9 * page_bytes();             /* that which forks wipe; guards in front of records */
+	rest += plan->mode == HUGE ? MIB : 0; /* half of a huge page, for the next arena */
 	uint64_t mapped = ledger_bytes();
 	REQUIRE(mapped <= known + rest + ledger.kept,
 		"%llu KiB are mapped, %llu are known, %llu were refused",
@@ -577,18 +582,18 @@ static void check_nothing_is_lost(void)
 
 static void run(void)
 {
-	char setting[] = "PYARENA_HARDEN=0";
+	static char settings[][20] = { [PLAIN] = "PYARENA_THP=auto",
+				       [HARDENED] = "PYARENA_HARDEN=1",
+				       [HUGE] = "PYARENA_THP=always" };
 	char report[] = "PYARENA_STATS=:/dev/null";
-	char *environment[] = { setting, report, NULL };
-
-	setting[sizeof(setting) - 2] = plan->is_hardened ? '1' : '0';
+	char *environment[] = { settings[plan->mode], report, NULL };
 
 	alarm(60);
 	pa_life_start(environment);
 	use_items(0, 1);
 	grow();
 	in_threads();
-	if (!plan->is_hardened)
+	if (plan->mode != HARDENED)
 		as_an_interpreter();
 	in_a_child();
 	contend();
@@ -618,10 +623,10 @@ static void run(void)
 /* Whether the run was refused something. */
 static bool run_with(enum call call, uint64_t number, uint64_t count, int error)
 {
-	bool is_hardened = plan->is_hardened;
+	enum mode mode = plan->mode;
 
 	memset(plan, 0, sizeof *plan);
-	plan->is_hardened = is_hardened;
+	plan->mode = mode;
 	plan->call = call;
 	plan->first = number;
 	plan->last = number + count - 1;
@@ -637,7 +642,7 @@ static bool run_with(enum call call, uint64_t number, uint64_t count, int error)
 	return plan->made[call] >= number;
 }
 
-static void fail_every(enum call call, int error, bool is_hardened)
+static void fail_every(enum call call, int error, enum mode mode)
 {
 	static const uint64_t counts[] = { 1, 5, UINT64_MAX / 2 };
 	uint64_t spread = tap_value("spread");
@@ -646,7 +651,7 @@ static void fail_every(enum call call, int error, bool is_hardened)
 	plan = __real_mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 			   0);
 	REQUIRE(plan != MAP_FAILED);
-	plan->is_hardened = is_hardened;
+	plan->mode = mode;
 	for (size_t c = 0; c < COUNT_OF(counts); c++) {
 		uint64_t number = 1;
 		while (run_with(call, number, counts[c], error)) {
@@ -661,46 +666,45 @@ static void fail_every(enum call call, int error, bool is_hardened)
 		 (unsigned long long)plan->made[call]);
 }
 
-#define POINT(name, call, error) \
+#define POINT(name, call, error, mode) \
 	static void name(void) \
 	{ \
-		fail_every(call, error, false); \
-	}
-#define HARDENED(name, call, error) \
-	static void name(void) \
-	{ \
-		fail_every(call, error, true); \
+		fail_every(call, error, mode); \
 	}
 
-POINT(mmap_ENOMEM, MMAP, ENOMEM)
-POINT(munmap_ENOMEM, MUNMAP, ENOMEM)
-POINT(mremap_ENOMEM, MREMAP, ENOMEM)
-POINT(purge_ENOMEM, PURGE, ENOMEM)
-POINT(purge_EINVAL, PURGE, EINVAL)
-POINT(batch_purge_ENOSYS, BATCH_PURGE, ENOSYS)
-POINT(populate_EINVAL, POPULATE, EINVAL)
-POINT(populate_ENOMEM, POPULATE, ENOMEM)
-POINT(resident_EAGAIN, RESIDENT, EAGAIN)
-POINT(wipe_on_fork_EINVAL, WIPE_ON_FORK, EINVAL)
-POINT(guard_ENOMEM, GUARD, ENOMEM)
-POINT(clock_EINVAL, CLOCK, EINVAL)
-POINT(no_huge_pages_EINVAL, NO_HUGE_PAGES, EINVAL)
-POINT(no_huge_pages_ENOMEM, NO_HUGE_PAGES, ENOMEM)
-POINT(auxv_nothing, AUXV, ENOENT)
-POINT(thread_EAGAIN, THREAD, EAGAIN)
-POINT(key_EAGAIN, KEY, EAGAIN)
-POINT(atfork_ENOMEM, ATFORK, ENOMEM)
-POINT(futex_ENOSYS, FUTEX, ENOSYS)
-POINT(open_EMFILE, OPEN, EMFILE)
-POINT(read_EIO, READ, EIO)
-POINT(write_ENOSPC, WRITE, ENOSPC)
-POINT(close_EIO, CLOSE, EIO)
+POINT(mmap_ENOMEM, MMAP, ENOMEM, PLAIN)
+POINT(munmap_ENOMEM, MUNMAP, ENOMEM, PLAIN)
+POINT(mremap_ENOMEM, MREMAP, ENOMEM, PLAIN)
+POINT(purge_ENOMEM, PURGE, ENOMEM, PLAIN)
+POINT(purge_EINVAL, PURGE, EINVAL, PLAIN)
+POINT(batch_purge_ENOSYS, BATCH_PURGE, ENOSYS, PLAIN)
+POINT(populate_EINVAL, POPULATE, EINVAL, PLAIN)
+POINT(populate_ENOMEM, POPULATE, ENOMEM, PLAIN)
+POINT(resident_EAGAIN, RESIDENT, EAGAIN, PLAIN)
+POINT(wipe_on_fork_EINVAL, WIPE_ON_FORK, EINVAL, PLAIN)
+POINT(guard_ENOMEM, GUARD, ENOMEM, PLAIN)
+POINT(clock_EINVAL, CLOCK, EINVAL, PLAIN)
+POINT(no_huge_pages_EINVAL, NO_HUGE_PAGES, EINVAL, PLAIN)
+POINT(no_huge_pages_ENOMEM, NO_HUGE_PAGES, ENOMEM, PLAIN)
+POINT(auxv_nothing, AUXV, ENOENT, PLAIN)
+POINT(thread_EAGAIN, THREAD, EAGAIN, PLAIN)
+POINT(key_EAGAIN, KEY, EAGAIN, PLAIN)
+POINT(atfork_ENOMEM, ATFORK, ENOMEM, PLAIN)
+POINT(futex_ENOSYS, FUTEX, ENOSYS, PLAIN)
+POINT(open_EMFILE, OPEN, EMFILE, PLAIN)
+POINT(read_EIO, READ, EIO, PLAIN)
+POINT(write_ENOSPC, WRITE, ENOSPC, PLAIN)
+POINT(close_EIO, CLOSE, EIO, PLAIN)
 
-HARDENED(hardened_mmap_ENOMEM, MMAP, ENOMEM)
-HARDENED(hardened_munmap_ENOMEM, MUNMAP, ENOMEM)
-HARDENED(hardened_guard_ENOMEM, GUARD, ENOMEM)
-HARDENED(hardened_purge_EINVAL, PURGE, EINVAL)
-HARDENED(hardened_random_ENOSYS, RANDOM, ENOSYS)
+POINT(hardened_mmap_ENOMEM, MMAP, ENOMEM, HARDENED)
+POINT(hardened_munmap_ENOMEM, MUNMAP, ENOMEM, HARDENED)
+POINT(hardened_guard_ENOMEM, GUARD, ENOMEM, HARDENED)
+POINT(hardened_purge_EINVAL, PURGE, EINVAL, HARDENED)
+POINT(hardened_random_ENOSYS, RANDOM, ENOSYS, HARDENED)
+
+POINT(huge_mmap_ENOMEM, MMAP, ENOMEM, HUGE)
+POINT(huge_munmap_ENOMEM, MUNMAP, ENOMEM, HUGE)
+POINT(huge_pages_EINVAL, HUGE_PAGES, EINVAL, HUGE)
 
 static const struct tap_point points[] = {
 	{ "mmap_ENOMEM", mmap_ENOMEM },
@@ -731,6 +735,9 @@ static const struct tap_point points[] = {
 	{ "hardened_guard_ENOMEM", hardened_guard_ENOMEM },
 	{ "hardened_purge_EINVAL", hardened_purge_EINVAL },
 	{ "hardened_random_ENOSYS", hardened_random_ENOSYS },
+	{ "huge_mmap_ENOMEM", huge_mmap_ENOMEM },
+	{ "huge_munmap_ENOMEM", huge_munmap_ENOMEM },
+	{ "huge_pages_EINVAL", huge_pages_EINVAL },
 	{ NULL, NULL },
 };
 

@@ -156,7 +156,7 @@ print(json.dumps([platform.python_implementation(), os.path.realpath(sys.executa
 
 @functools.lru_cache(maxsize=None)
 def pythons() -> tuple[Python, ...]:
-    """Every CPython found, one entry for each executable, oldest first."""
+    """Every CPython found, oldest first; of those that differ in the last number only, the system's or the newest."""
     places = [Path("/usr/bin"), Path("/usr/local/bin"),
               *Path.home().glob(".pyenv/versions/*/bin"),
               *Path("/opt").glob("*/bin"),
@@ -174,7 +174,10 @@ def pythons() -> tuple[Python, ...]:
             continue  # a launcher whose interpreter is not installed
         if kind == "CPython":
             found[path] = Python(path, version, tuple(info), has_gil, debug)
-    return tuple(sorted(found.values(), key=lambda python: (python.info, python.path)))
+    system = os.path.realpath("/usr/bin/python3")
+    ordered = sorted(found.values(), key=lambda python: (python.path == system, python.info))
+    one_of_each = {(python.info[:2], python.has_gil, python.debug): python for python in ordered}
+    return tuple(sorted(one_of_each.values(), key=lambda python: (python.info, python.path)))
 
 
 def served_pythons() -> list[Python]:

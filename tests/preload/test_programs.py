@@ -25,8 +25,12 @@ WAYS = {
     "eager": {"PYARENA_KEEP_FREE": "0", "PYARENA_STATS": ":{reports}/%p.json"},
     "hardened": {"PYARENA_HARDEN": "1"},
 }
-# What handles what others send, and what it runs; HARDENED_JOBS="awk git …" names others.
-HARDENED = os.environ.get("HARDENED_JOBS", "apache bash g++ nginx node perl php postgresql").split()
+# Jobs that run in these ways too: what has large heaps, and what handles what others send, and what it runs;
+# EAGER_JOBS="awk git …" and HARDENED_JOBS name others.
+JOBS_OF = {
+    "eager": os.environ.get("EAGER_JOBS", "bash chromium g++ git java node perl php postgresql redis ruby sqlite").split(),
+    "hardened": os.environ.get("HARDENED_JOBS", "apache bash g++ nginx node perl php postgresql").split(),
+}
 
 
 def work(job: str, place: Path, *, preload: bool, variables: dict[str, str]) -> programs.Result:
@@ -52,7 +56,7 @@ def without(tmp_path_factory):
 
 
 @pytest.mark.parametrize("job, way", [(job, way) for job in JOBS for way in WAYS
-                                      if way != "hardened" or job in HARDENED])
+                                      if job in JOBS_OF.get(way, JOBS)])
 def test_program(job: str, way: str, without, tmp_path: Path) -> None:
     needs = JOBS[job].read_text().splitlines()[1]
     assert needs.startswith("# needs: "), "the second line names the programs that the job needs"
