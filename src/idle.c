@@ -28,7 +28,8 @@ static struct {
 	_Atomic(bool) is_done;      /* the thread has nothing more to do, and is about to end */
 	_Atomic(uint64_t) retry_ns; /* no new attempt before then */
 	pthread_t thread;           /* [const] while the state is RUNNING */
-	int thread_id;              /* by the thread, for who has joined it */
+	_Atomic(int) thread_id;     /* set by the thread, read by who has joined it */
+	_Atomic(int) joined_id; /* of the last that was joined; 0 once the kernel has forgotten it */
 } idle;
 
 static bool (*_Atomic purge_unused_hook)(void);
@@ -55,7 +56,7 @@ static void *watch(void *argument)
 {
 	uint64_t seen = pa_load_relaxed(&pa_reserve.ticks);
 
-	idle.thread_id = pa_os_thread_id();
+	pa_store_relaxed(&idle.thread_id, pa_os_thread_id());
 	while (!pa_load_acquire(&idle.quit)) { /* pairs with pa_idle_stop */
 		pa_os_futex_wait(&idle.quit, 0, PERIOD_NS);
 		if (!pa_reserve_is_above(PA_RESERVE_FLOOR))
@@ -99,6 +100,7 @@ static bool reap_done(void)
 	if (!pa_load_acquire(&idle.is_done) || !pa_cas_acquire(&idle.state, &state, STOPPING))
 		return false;
 	pthread_join(idle.thread, NULL);
+	pa_store_relaxed(&idle.joined_id, pa_load_relaxed(&idle.thread_id));
 	pa_store_release(&idle.state, NONE);
 	return true;
 }
@@ -131,21 +133,26 @@ void pa_idle_enable(void)
 	pa_reserve_set_watch_hook(start);
 }
 
-/*
- * It ends within microseconds, unless it waits for a lock; musl has no wait by the monotonic clock.  Joined, it
- * is for a moment still among the threads that the kernel counts, and CPython after a fork.
- */
-static bool join_in_time(void)
+/* It ends within microseconds, unless it waits for a lock; musl has no wait by the monotonic clock. */
+static bool join_until(uint64_t end_ns)
 {
-	uint64_t end_ns = pa_os_clock_ns() + STOP_NS;
-	bool is_joined = false;
-
-	while (true) {
-		is_joined = is_joined || pthread_tryjoin_np(idle.thread, NULL) == 0;
-		if ((is_joined && !pa_os_counts_thread(idle.thread_id)) || pa_os_clock_ns() >= end_ns)
-			return is_joined;
+	while (pthread_tryjoin_np(idle.thread, NULL) != 0) {
+		if (pa_os_clock_ns() >= end_ns)
+			return false;
 		pa_lock_wait_a_little();
 	}
+	pa_store_relaxed(&idle.joined_id, pa_load_relaxed(&idle.thread_id));
+	return true;
+}
+
+/* CPython 3.12 counts the threads that the kernel knows right after a fork. */
+static void wait_until_forgotten(uint64_t end_ns)
+{
+	int id = pa_load_relaxed(&idle.joined_id);
+
+	while (id && pa_os_has_thread(id) && pa_os_clock_ns() < end_ns)
+		pa_lock_wait_a_little();
+	pa_store_relaxed(&idle.joined_id, 0);
 }
 
 /*
@@ -155,18 +162,22 @@ static bool join_in_time(void)
 void pa_idle_stop(void)
 {
 	uint32_t state = RUNNING;
+	uint64_t end_ns = pa_os_clock_ns() + STOP_NS;
 
-	if (!pa_cas_acquire(&idle.state, &state, STOPPING))
-		return;
-	pa_store_release(&idle.quit, 1);
-	pa_os_futex_wake(&idle.quit, 1);
-	bool has_ended = join_in_time();
-	pa_store_relaxed(&pa_reserve.wants_watch, true); /* the next slow path begins it again */
-	pa_store_release(&idle.state, has_ended ? NONE : RUNNING);
+	if (pa_cas_acquire(&idle.state, &state, STOPPING)) {
+		pa_store_release(&idle.quit, 1);
+		pa_os_futex_wake(&idle.quit, 1);
+		bool has_ended = join_until(end_ns);
+		pa_store_relaxed(&pa_reserve.wants_watch,
+				 true); /* the next slow path begins it again */
+		pa_store_release(&idle.state, has_ended ? NONE : RUNNING);
+	}
+	wait_until_forgotten(end_ns);
 }
 
 void pa_idle_after_fork_child(void)
 {
 	pa_store_relaxed(&idle.state, NONE);
+	pa_store_relaxed(&idle.joined_id, 0);
 	pa_store_relaxed(&pa_reserve.wants_watch, false); /* a child that does something will tell */
 }

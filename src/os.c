@@ -341,13 +341,13 @@ int pa_os_thread_id(void)
 	return (int)syscall(SYS_gettid);
 }
 
-bool pa_os_counts_thread(int id)
+bool pa_os_has_thread(int id)
 {
 	int saved = errno;
-	bool does = syscall(SYS_tgkill, pa_os_process_id(), id, 0) == 0;
+	bool is_there = syscall(SYS_tgkill, pa_os_process_id(), id, 0) == 0;
 
 	errno = saved;
-	return does;
+	return is_there;
 }
 
 void pa_os_random(uint64_t *words, size_t count)

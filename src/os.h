@@ -94,9 +94,12 @@ bool pa_os_barrier(void);
 
 int pa_os_process_id(void);
 
-/* The kernel's number of the calling thread, and whether it still counts one of the process by that number. */
+/*
+ * The kernel's number of the calling thread, and whether the process has one of that number, as far as the
+ * kernel tells: it knows a thread for a moment longer than its joiner.
+ */
 int pa_os_thread_id(void);
-bool pa_os_counts_thread(int id);
+bool pa_os_has_thread(int id);
 
 /* Random bytes: the kernel's; where it refuses them, those that it gave the process at its start, and the time. */
 void pa_os_random(uint64_t *words, size_t count);

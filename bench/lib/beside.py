@@ -6,10 +6,13 @@ Where a machine's speed changes from minute to minute, the two runs of a pair se
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,16 +27,19 @@ def processors() -> tuple[int, int] | None:
     return (allowed[0], allowed[-1]) if len(allowed) > 1 else None
 
 
+def _placed(function: Callable[[], T], place: int) -> T:
+    os.sched_setaffinity(0, {place})  # of this process, which its children inherit
+    return function()
+
+
 def beside(first: Callable[[], T], second: Callable[[], T], places: tuple[int, int]) -> tuple[T, T]:
-    """Call both at the same time, each on its processor, and so what they start.  Raises what one of them does."""
+    """Call both at the same time, each in a process and on a processor of its own, and so what they start.
 
-    def placed(function: Callable[[], T], place: int) -> T:
-        os.sched_setaffinity(0, {place})  # of this thread, which its children inherit
-        return function()
-
-    with ThreadPoolExecutor(2) as executor:
-        futures = [executor.submit(placed, function, place) for function, place in zip((first, second), places)]
-    return futures[0].result(), futures[1].result()
+    What they take and return is pickled.  Raises what one of them does.
+    """
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as executor:
+        futures = [executor.submit(_placed, function, place) for function, place in zip((first, second), places)]
+        return futures[0].result(), futures[1].result()
 
 
 @dataclass
@@ -61,3 +67,9 @@ class Pairs(Results):
         """The largest distance between two pairs of one column, as a share of its median."""
         several = [ratios for column in self.pairs.get(row, {}) if len(ratios := self._ratios(row, column, key)) > 1]
         return max(((max(one) - min(one)) / statistics.median(one) for one in several), default=None)
+
+    def write_json(self, path: Path) -> None:
+        """Besides, the pairs: of each row and column the figures of both runs."""
+        super().write_json(path)
+        whole = json.loads(path.read_text(encoding="utf-8")) | {"pairs": self.pairs}
+        path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")

@@ -79,9 +79,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--beside",
         action="store_true",
-        help="run each allocator at the same time as stock, on two processors that change places every round; the "
-        "multiples are medians over the pairs. For machines whose speed changes; shows processor time (figure cpu) "
-        "unless told otherwise, and no workloads that are whole commands",
+        help="run each allocator at the same time as stock, each on one processor, and these change places every "
+        "round (so an even number of rounds is fair); the multiples are medians over the pairs, and spread is how far "
+        "pairs lie apart. For machines whose speed changes; shows processor time (figure cpu) unless told otherwise, "
+        "and no workloads that are whole commands",
     )
     made.add_argument("--absolute", action="store_true", help="show values in all columns, not multiples of stock's")
     made.add_argument("--csv", type=Path, metavar="FILE", help="write every single measurement as CSV")
@@ -189,9 +190,10 @@ def main(words: list[str] | None = None) -> int:
         figures = figures_of(arguments.figures or ("cpu" if arguments.beside else DEFAULT_FIGURES))
         places = processors()
         if arguments.beside:
-            chosen = [workload for workload in chosen if workload.script is not None]
-            if places is None or len(columns) < 2 or not chosen:
-                raise RunError("--beside needs two processors, an allocator beside stock, and a workload that is no command")
+            scripts = [workload for workload in chosen if workload.script is not None]
+            if places is None or len(columns) < 2 or (arguments.workload and scripts != chosen):
+                raise RunError("--beside needs two processors, an allocator beside stock, and no whole command")
+            chosen = scripts
     except KeyError as error:
         _say(f"bench/run: no figure {error.args[0]}; known: {', '.join(FIGURES)}")
         return 2

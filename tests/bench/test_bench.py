@@ -5,6 +5,7 @@ Sizes are small and times are not judged: this says that bench/ measures, not ho
 """
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -18,8 +19,9 @@ import pytest
 
 from benches import MEGABYTE, PYTHON, ROOT, measured, need, run
 
-from bench.lib import beside, results, workloads
+from bench.lib import beside, measure, results, runner, workloads
 from pyarena import allocators, sample, table
+from pyarena.running import RunError
 
 SCRIPTS = [workload for workload in workloads.known() if workload.script is not None]
 
@@ -93,28 +95,60 @@ def test_runner_measures_every_cell(tmp_path: Path) -> None:
     assert order == ["stock", "glibc", "glibc", "stock"]
 
 
-def test_pairs_run_at_the_same_time_on_processors_of_their_own(tmp_path: Path) -> None:
+def told() -> tuple[str, float, float]:
+    """Where a child may run, and when it did."""
+    begin = time.monotonic()
+    code = "import os, time; time.sleep(0.3); print(*os.sched_getaffinity(0))"
+    return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True).stdout, begin, time.monotonic()
+
+
+def failing() -> None:
+    raise RunError("so it is")
+
+
+def test_pairs_run_at_the_same_time_on_processors_of_their_own() -> None:
     places = beside.processors()
     if places is None:
         pytest.skip("one processor")
-
-    def told() -> tuple[str, float, float]:
-        """Where a child may run, and when it did."""
-        begin = time.monotonic()
-        code = "import os, time; time.sleep(0.3); print(*os.sched_getaffinity(0))"
-        return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True).stdout, begin, time.monotonic()
-
     before = os.sched_getaffinity(0)
     (first, first_begin, first_end), (second, second_begin, second_end) = beside.beside(told, told, places)
     assert (int(first), int(second)) == places
     assert max(first_begin, second_begin) < min(first_end, second_end)
     assert os.sched_getaffinity(0) == before
+    with pytest.raises(RunError, match="so it is"):
+        beside.beside(told, failing, places)
+
+
+def test_each_allocator_has_its_pairs(tmp_path: Path) -> None:
+    if beside.processors() is None:
+        pytest.skip("one processor")
     result = tmp_path / "result.json"
-    done = bench_run("trees", "startup", "--beside", "--rounds", 2, "--allocators", "stock,glibc", "--json", result)
-    rounds = json.loads(result.read_text())["rounds"]
-    assert set(rounds) == {"trees"}
-    assert len(rounds["trees"]["stock"]) == len(rounds["trees"]["glibc"]) == 2
+    done = bench_run("trees", "--beside", "--rounds", 2, "--allocators", "stock,glibc",
+                     "--lib", "mine=" + os.environ["PYARENA_LIB"], "--json", result)
+    whole = json.loads(result.read_text())
+    assert set(whole["pairs"]["trees"]) == {"glibc", "mine"}
+    for pairs in whole["pairs"]["trees"].values():
+        assert len(pairs) == 2
+        assert all(figures["cpu_seconds"] > 0 for pair in pairs for figures in pair)
+    assert len(whole["rounds"]["trees"]["stock"]) == 4
     assert done.stdout.startswith("processor time, s")
+
+
+def test_processors_change_places_from_round_to_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def record(first, second, places):
+        seen.append(places)
+        return {"user_seconds": 1.0, "system_seconds": 0.0}, {"user_seconds": 2.0, "system_seconds": 0.0}
+
+    monkeypatch.setattr(runner, "beside", record)
+    columns, _ = allocators.collect(["stock", "glibc"], [], library=Path("none"), plain=False)
+    arguments = argparse.Namespace(rounds=4, scale=1, idle=0, timeout=1)
+    python = measure.Python(Path(PYTHON), "3", Path("lib"))
+    pairs = beside.Pairs([column.name for column in columns], {})
+    runner.run_beside(pairs, runner.Run(columns, SCRIPTS[:1], [python], arguments), (4, 7))
+    assert seen == [(4, 7), (7, 4), (4, 7), (7, 4)]
+    assert pairs.ratio(SCRIPTS[0].name, "glibc", "cpu_seconds") == 0.5
 
 
 def test_multiples_of_pairs_are_medians_of_their_ratios() -> None:

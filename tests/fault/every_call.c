@@ -54,6 +54,7 @@ enum call {
 	RANDOM,
 	AUXV,
 	THREAD,
+	THREAD_ID,
 	KEY,
 	ATFORK,
 	CALLS,
@@ -247,6 +248,9 @@ static enum call call_of(long number)
 		return RANDOM;
 	case SYS_futex:
 		return FUTEX;
+	case SYS_gettid:
+	case SYS_tgkill:
+		return THREAD_ID;
 	case SYS_openat:
 		return OPEN;
 	case SYS_read:
@@ -688,6 +692,7 @@ POINT(no_huge_pages_EINVAL, NO_HUGE_PAGES, EINVAL, PLAIN)
 POINT(no_huge_pages_ENOMEM, NO_HUGE_PAGES, ENOMEM, PLAIN)
 POINT(auxv_nothing, AUXV, ENOENT, PLAIN)
 POINT(thread_EAGAIN, THREAD, EAGAIN, PLAIN)
+POINT(thread_id_EPERM, THREAD_ID, EPERM, PLAIN)
 POINT(key_EAGAIN, KEY, EAGAIN, PLAIN)
 POINT(atfork_ENOMEM, ATFORK, ENOMEM, PLAIN)
 POINT(futex_ENOSYS, FUTEX, ENOSYS, PLAIN)
@@ -723,6 +728,7 @@ static const struct tap_point points[] = {
 	{ "no_huge_pages_ENOMEM", no_huge_pages_ENOMEM },
 	{ "auxv_nothing", auxv_nothing },
 	{ "thread_EAGAIN", thread_EAGAIN },
+	{ "thread_id_EPERM", thread_id_EPERM },
 	{ "key_EAGAIN", key_EAGAIN },
 	{ "atfork_ENOMEM", atfork_ENOMEM },
 	{ "futex_ENOSYS", futex_ENOSYS },

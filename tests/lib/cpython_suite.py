@@ -20,7 +20,7 @@ def differences() -> dict[str, str]:
 
 def chosen() -> list[Python]:
     """The system's own CPython and the newest, of those served that have their tests installed."""
-    having = [python for python in programs.served_pythons() if python.has("test.test_json")]
+    having = [python for python in programs.all_pythons() if python.served and python.has("test.test_json")]
     return [python for python in having if python in (having[-1], programs.default_python())]
 
 

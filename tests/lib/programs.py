@@ -155,8 +155,8 @@ print(json.dumps([platform.python_implementation(), os.path.realpath(sys.executa
 
 
 @functools.lru_cache(maxsize=None)
-def pythons() -> tuple[Python, ...]:
-    """Every CPython found, oldest first; of those that differ in the last number only, the system's or the newest."""
+def all_pythons() -> tuple[Python, ...]:
+    """Every CPython found, one entry for each executable, oldest first."""
     places = [Path("/usr/bin"), Path("/usr/local/bin"),
               *Path.home().glob(".pyenv/versions/*/bin"),
               *Path("/opt").glob("*/bin"),
@@ -174,10 +174,15 @@ def pythons() -> tuple[Python, ...]:
             continue  # a launcher whose interpreter is not installed
         if kind == "CPython":
             found[path] = Python(path, version, tuple(info), has_gil, debug)
+    return tuple(sorted(found.values(), key=lambda python: (python.info, python.path)))
+
+
+def pythons() -> list[Python]:
+    """One CPython of each version, oldest first: the system's own, else the last found."""
     system = os.path.realpath("/usr/bin/python3")
-    ordered = sorted(found.values(), key=lambda python: (python.path == system, python.info))
-    one_of_each = {(python.info[:2], python.has_gil, python.debug): python for python in ordered}
-    return tuple(sorted(one_of_each.values(), key=lambda python: (python.info, python.path)))
+    ordered = sorted(all_pythons(), key=lambda python: python.path == system)
+    chosen = {(python.info[:2], python.has_gil, python.debug): python for python in ordered}
+    return [python for python in all_pythons() if python in chosen.values()]
 
 
 def served_pythons() -> list[Python]:
@@ -207,7 +212,7 @@ def each(chosen: Sequence[Python]) -> "pytest.MarkDecorator":
 
 def label(python: Python) -> str:
     """A short name, unique on this machine."""
-    same = [other for other in pythons() if other.version == python.version]
+    same = [other for other in all_pythons() if other.version == python.version]
     return python.version if len(same) == 1 else f"{python.version}.{same.index(python) + 1}"
 
 

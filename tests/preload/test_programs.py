@@ -32,6 +32,8 @@ JOBS_OF = {
     "hardened": os.environ.get("HARDENED_JOBS", "apache bash g++ nginx node perl php postgresql").split(),
 }
 
+assert all(set(jobs) <= set(JOBS) for jobs in JOBS_OF.values()), f"no such job among {JOBS_OF}"
+
 
 def work(job: str, place: Path, *, preload: bool, variables: dict[str, str]) -> programs.Result:
     """Run a job in place/work, an empty directory whose name is the same each time."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every CPython of the machine runs unchanged, and the right ones have their objects served."""
+"""A CPython of each version runs unchanged, and the right ones have their objects served."""
 from __future__ import annotations
 
 import functools
@@ -27,7 +27,7 @@ WAYS = {
     "off": ([], {"PYARENA_PYTHON": "off"}),
     "eager": ([], {"PYARENA_KEEP_FREE": "0"}),
 }
-# Every CPython is started in these ways; in the others the oldest, the default and the newest.
+# All are started in these ways; in the others the oldest served, the default, the newest, and those not served.
 EVERYWHERE = ("plain", "PYTHONMALLOC=debug", "isolated", "off")
 
 
