@@ -195,6 +195,9 @@ static void test_runs_are_resized_in_place(void **state)
 {
 	(void)state;
 
+	struct pa_heap *before = heap;
+	heap = pa_heap_acquire(PA_HEAP_THREAD); /* nothing is in the way in its arena */
+	assert_non_null(heap);
 	unsigned char *p = pa_allocate(heap, 30000);
 	fill(p, 30000, 5);
 	assert_ptr_equal(resized(p, 200000), p);
@@ -208,6 +211,8 @@ static void test_runs_are_resized_in_place(void **state)
 	assert_true(is_filled(q, 3000, 5));
 	release(q);
 	pa_heap_check(heap);
+	pa_heap_abandon(heap);
+	heap = before;
 }
 
 static void test_large_objects_are_resized_without_copying(void **state)
