@@ -75,10 +75,13 @@ def _measure(pid: int, arguments: argparse.Namespace) -> tuple[list[tuple[int, i
 
 
 def _ratios(slices: Sequence[tuple[int, int, bool]], pieces: Sequence[tuple[int, int]]) -> list[float]:
-    """Time watched over time alone, for each turn."""
-    medians = [statistics.median(used for began, used in pieces if begin <= began < end) for begin, end, _ in slices]
-    turns = zip(slices[::2], medians[::2], medians[1::2])
-    return [first / second if is_watched else second / first for (_, _, is_watched), first, second in turns]
+    """Time watched over time alone, for each turn in both of whose slices work was begun."""
+    used = [[used for began, used in pieces if begin <= began < end] for begin, end, _ in slices]
+    turns = [turn for turn in zip(slices[::2], used[::2], used[1::2]) if turn[1] and turn[2]]
+    if not turns:
+        sys.exit("no piece of work was begun in both parts of a turn; try more --seconds")
+    medians = [(is_watched, statistics.median(first), statistics.median(second)) for (_, _, is_watched), first, second in turns]
+    return [first / second if is_watched else second / first for is_watched, first, second in medians]
 
 
 def _result(name: str, ratios: Sequence[float]) -> str:

@@ -389,7 +389,7 @@ def test_instruction_counts_repeat() -> None:
 
 def test_the_cost_of_being_watched_is_measured() -> None:
     library = os.environ.get("PYARENA_LIB") or ROOT / "build" / ".libs" / "libpyarena.so"
-    out = run("bench/watched", "--lib", library, "--turns", 2, "--seconds", 0.4, "--interval", 0.1, "--megabytes", 5).stdout
+    out = run("bench/watched", "--lib", library, "--turns", 2, "--seconds", 1.2, "--interval", 0.3, "--megabytes", 5).stdout
     percent = r"[+-]\d+\.\d\d"
     found = re.fullmatch(r"watched (\d+) times in 2 turns, (\d+) pieces of work\n"
                          rf"time: {percent} % \({percent} to {percent}\)\n"
@@ -403,3 +403,6 @@ def test_the_cost_of_a_slower_half_is_seen() -> None:
     slices = [(0, 10, False), (10, 20, True), (20, 30, True), (30, 40, False)]
     pieces = [(began, 110 if 10 <= began < 30 else 100) for began in range(40)]
     assert watched._ratios(slices, pieces) == [pytest.approx(1.1)] * 2
+    assert watched._ratios(slices, pieces[:30]) == [pytest.approx(1.1)]
+    with pytest.raises(SystemExit, match="no piece of work"):
+        watched._ratios(slices, [])
