@@ -6,13 +6,11 @@ Where a machine's speed changes from minute to minute, the two runs of a pair se
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -68,8 +66,6 @@ class Pairs(Results):
         several = [ratios for column in self.pairs.get(row, {}) if len(ratios := self._ratios(row, column, key)) > 1]
         return max(((max(one) - min(one)) / statistics.median(one) for one in several), default=None)
 
-    def write_json(self, path: Path) -> None:
+    def whole(self) -> dict[str, object]:
         """Besides, the pairs: of each row and column the figures of both runs."""
-        super().write_json(path)
-        whole = json.loads(path.read_text(encoding="utf-8")) | {"pairs": self.pairs}
-        path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        return super().whole() | {"pairs": self.pairs}

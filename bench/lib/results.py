@@ -137,7 +137,7 @@ class Results:
                     for number, figures in enumerate(runs, 1):
                         writer.writerow([row, column, number, *(figures.get(key, "") for key in keys)])
 
-    def write_json(self, path: Path) -> None:
+    def whole(self) -> dict[str, object]:
         """Everything: machine, columns, all rounds, medians, failures."""
         medians = {
             row: {
@@ -145,8 +145,12 @@ class Results:
             }
             for row, cells in self.rounds.items()
         }
-        whole = {"machine": self.machine, "columns": self.columns, "medians": medians, "rounds": self.rounds}
-        path.write_text(json.dumps(whole | {"failures": self.failures}, indent=1) + "\n", encoding="utf-8")
+        told: dict[str, object] = {"machine": self.machine, "columns": self.columns, "medians": medians, "rounds": self.rounds}
+        return told | {"failures": self.failures}
+
+    def write_json(self, path: Path) -> None:
+        """The same as JSON."""
+        path.write_text(json.dumps(self.whole(), indent=1) + "\n", encoding="utf-8")
 
 
 def _multiple(value: float | None) -> str:

@@ -7,9 +7,10 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.lib import workloads
 from bench.lib.beside import Pairs, beside, processors
@@ -126,48 +127,57 @@ class Run:
         return measure(workload, column, python, scale=told.scale, idle=told.idle, timeout=told.timeout)
 
 
-def run_in_turns(results: Results, run: Run) -> None:
-    """Measure into results.  A failure is noted there and the rest goes on."""
-    total = run.arguments.rounds * len(run.pythons) * len(run.chosen) * len(run.columns)
+class Step(NamedTuple):
+    """What is to be done at one point of a run."""
+
+    number: int  # of the round, from 1
+    row: str
+    python: Python
+    workload: workloads.Workload
+    column: allocators.Allocator
+
+
+def run_all(results: Results, run: Run, columns: list[allocators.Allocator], do: Callable[[Step], str]) -> None:
+    """Do each step, which tells what came of it.  A failure is noted in the results and the rest goes on."""
+    total = run.arguments.rounds * len(run.pythons) * len(run.chosen) * len(columns)
     done, start = 0, time.monotonic()
-    for number, turn in in_turns(run.columns, run.arguments.rounds):
+    for number, turn in in_turns(columns, run.arguments.rounds):
         for row, python, workload in run.rows():
             for column in turn:
                 done += 1
                 head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number} {row} {column.name}"
                 try:
-                    figures = run.measure(workload, column, python)
+                    _say(f"{head}: {do(Step(number, row, python, workload, column))}")
                 except RunError as error:
                     results.failures.append(f"{row} under {column.name}: {error}")
                     _say(f"{head}: FAILED\n{error}")
-                    continue
-                results.add(row, column.name, figures)
-                _say(f"{head}: {figures['seconds']:.3f} s, peak {figures['peak'] / 2**20:.1f} MB")
+
+
+def run_in_turns(results: Results, run: Run) -> None:
+    """One after the other."""
+
+    def alone(step: Step) -> str:
+        figures = run.measure(step.workload, step.column, step.python)
+        results.add(step.row, step.column.name, figures)
+        return f"{figures['seconds']:.3f} s, peak {figures['peak'] / 2**20:.1f} MB"
+
+    run_all(results, run, run.columns, alone)
 
 
 def run_beside(results: Pairs, run: Run, places: tuple[int, int]) -> None:
-    """Measure pairs into results.  A failure is noted there and the rest goes on."""
+    """Each allocator at the same time as stock."""
     stock = next(column for column in run.columns if column.name == results.base)
-    others = [column for column in run.columns if column is not stock]
-    total = run.arguments.rounds * len(run.pythons) * len(run.chosen) * len(others)
-    done, start = 0, time.monotonic()
-    for number, turn in in_turns(others, run.arguments.rounds):
-        for row, python, workload in run.rows():
-            for column in turn:
-                done += 1
-                head = f"[{done}/{total}, {time.monotonic() - start:.0f} s] round {number} {row} {column.name}"
-                try:
-                    figures, base_figures = beside(
-                        functools.partial(run.measure, workload, column, python),
-                        functools.partial(run.measure, workload, stock, python),
-                        places if number % 2 else places[::-1],
-                    )
-                except RunError as error:
-                    results.failures.append(f"{row} under {column.name} or {stock.name}: {error}")
-                    _say(f"{head}: FAILED\n{error}")
-                    continue
-                results.add_pair(row, column.name, figures, base_figures)
-                _say(f"{head}: {figures['cpu_seconds']:.3f} s of processor time, stock {base_figures['cpu_seconds']:.3f} s")
+
+    def pair(step: Step) -> str:
+        figures, base_figures = beside(
+            functools.partial(run.measure, step.workload, step.column, step.python),
+            functools.partial(run.measure, step.workload, stock, step.python),
+            places if step.number % 2 else places[::-1],
+        )
+        results.add_pair(step.row, step.column.name, figures, base_figures)
+        return f"{figures['cpu_seconds']:.3f} s of processor time, stock {base_figures['cpu_seconds']:.3f} s"
+
+    run_all(results, run, [column for column in run.columns if column is not stock], pair)
 
 
 def main(words: list[str] | None = None) -> int:
