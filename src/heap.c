@@ -571,6 +571,7 @@ size_t pa_heap_trim(struct pa_heap *heap)
 
 void pa_heap_check(struct pa_heap *heap)
 {
+	bool was_busy = pa_heap_hold(heap); /* else another might be about to purge */
 	unsigned known = 0;
 
 	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
@@ -594,4 +595,5 @@ void pa_heap_check(struct pa_heap *heap)
 	for (unsigned i = 0; i < PA_KNOWN_ARENAS; i++)
 		known -= heap->known[i] != PA_NO_ARENA;
 	PA_ASSERT(known == 0, "H7: what is known is the heap's");
+	pa_heap_leave(heap, was_busy);
 }
