@@ -16,6 +16,8 @@
 #include "shelf.h"
 
 #define GROWTH_SHARE 48  /* of its growth, that a class takes up at once */
+#define WAKE_SHARE 16    /* of its blocks, free, for which a full pool is come back to */
+#define WAKE_MAX 8       /* but no more blocks than that */
 #define LOSSES_MAX 16    /* after which a class keeps its empty pool */
 #define TURNS_MAX 16     /* that dead units of an arena wait for more */
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
@@ -129,6 +131,12 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 		after_change(heap);
 }
 
+/* So many make a full pool worth allocating from again: it is not worth coming back to for a block or two. */
+static int free_blocks_to_wake(const struct pa_class *class)
+{
+	return (int)pa_min(pa_max(class->blocks / WAKE_SHARE, 1), WAKE_MAX);
+}
+
 /* The current pool has no listed block and is not to be carved now. */
 static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 {
@@ -138,8 +146,7 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 		pool->state = PA_POOL_CARVABLE;
 		pa_shelf_link(heap, pool);
 	}
-	/* It is not worth coming back to for a block or two. */
-	int wake = pa_pool_used(pool) - pa_pool_class(pool)->wake;
+	int wake = pa_pool_used(pool) - free_blocks_to_wake(pa_pool_class(pool));
 	pa_pool_set_watermark(pool, wake > 0 ? wake : 0);
 }
 

@@ -15,8 +15,7 @@
 #define SLOTS(b) (IS_FIT(b, 1) ? 1 : IS_FIT(b, 2) ? 2 : IS_FIT(b, 3) ? 3 : 4)
 #define LEAD(b) ((b) <= PA_LEAD_MAX ? PA_LEAD_BYTES : 0)
 #define BLOCKS(b) ((SLOTS(b) * PA_SLOT_BYTES - LEAD(b)) / (b))
-#define WAKE(b) (BLOCKS(b) / 16 < 1 ? 1 : BLOCKS(b) / 16 > 8 ? 8 : BLOCKS(b) / 16)
-#define CLASS(b) { (b), (uint32_t)(((UINT64_C(1) << 32) + (b)-1) / (b)), BLOCKS(b), SLOTS(b), WAKE(b) },
+#define CLASS(b) { (b), (uint32_t)(((UINT64_C(1) << 32) + (b)-1) / (b)), BLOCKS(b), SLOTS(b) },
 
 #define FOUR(b, step) CLASS(b) CLASS((b) + (step)) CLASS((b) + 2 * (step)) CLASS((b) + 3 * (step))
 #define EIGHT(b, step) FOUR(b, step) FOUR((b) + 4 * (step), step)
@@ -28,7 +27,7 @@ const struct pa_class pa_classes[PA_CLASSES + 1] = {
 	EIGHT(16, 16) EIGHT(144, 16) EIGHT(272, 16) EIGHT(400, 16) DOUBLING(512) DOUBLING(1024)
 		DOUBLING(2048) DOUBLING(4096) DOUBLING(8192)
 	/* Only offset 0 is the start of a run's one block. */
-	{ .block_bytes = 0, .reciprocal = 1, .blocks = 1, .slots = 0, .wake = 1 },
+	{ .block_bytes = 0, .reciprocal = 1, .blocks = 1, .slots = 0 },
 };
 
 unsigned pa_class_of_aligned(size_t bytes, size_t align)

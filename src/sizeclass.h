@@ -43,7 +43,6 @@ struct pa_class {
 	uint32_t reciprocal; /* 2^32 / block_bytes, rounded up */
 	uint16_t blocks;     /* blocks of one pool */
 	uint8_t slots;       /* slots of one pool */
-	uint8_t wake;        /* free blocks that make a full pool worth allocating from again */
 };
 
 extern const struct pa_class pa_classes[PA_CLASSES + 1];

@@ -143,7 +143,7 @@ REPLACED = {
 
 
 @pytest.mark.parametrize("way", REPLACED)
-@programs.each(programs.served_pythons())
+@programs.each(programs.few_pythons())
 def test_proof_line_where_cpython_replaces_the_allocator(python: Python, way: str, tmp_path: Path) -> None:
     """What the line tells is what is so: CPython's objects are in the interpreter's heap, or are not."""
     arguments, variables, reason = REPLACED[way]

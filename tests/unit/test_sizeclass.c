@@ -38,8 +38,6 @@ static void test_pools(void **state)
 		assert_true(class->blocks >= 8 || class->slots == 4);
 		assert_true(class->blocks >= 4);
 		assert_true(bytes % class->block_bytes * 64 <= bytes || class->slots == 4);
-		assert_in_range(class->wake, 1, 8);
-		assert_true(class->wake <= class->blocks);
 	}
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # needs: sort sha256sum
-# Sorting in two threads, hashing, listing, cutting and joining 300,000 lines.
-seq 1 300000 | awk '{ print ($1 * 7919) % 300007, "line", $1 }' > lines
+# Sorting in two threads, hashing, listing, cutting and joining 100,000 lines.
+seq 1 100000 | awk '{ print ($1 * 7919) % 100003, "line", $1 }' > lines
 sort -n lines | sha256sum
 sort --parallel=2 -S 4M -T . -k3,3nr lines | sha256sum
 sort -S 1M -T . -u lines | wc

@@ -7,7 +7,6 @@ cat > job.cc <<'END'
 #include <map>
 #include <memory>
 #include <numeric>
-#include <regex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -41,7 +40,6 @@ int main()
 		std::cout << value << ' ';
 	auto lines = std::make_unique<line[]>(100);
 	std::cout << reinterpret_cast<unsigned long>(lines.get()) % 64 << '\n';
-	std::cout << std::regex_replace(std::string("one two three"), std::regex("(\\w+) (\\w+)"), "$2 $1") << '\n';
 	try {
 		std::vector<int> huge;
 		huge.resize(huge.max_size());

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# pythons: every
+# pythons: few
 # Forks while four threads allocate; children allocate, start threads, fork again, and end well.
 import os
 import sys

@@ -5,7 +5,7 @@ import threading
 
 CODE = """
 table = {}
-for i in range(40000):
+for i in range(20000):
     table[i % 3000] = ("s%d" % i, [i] * (i % 12), bytes(i % 800))
 for key, (text, items, data) in table.items():
     i = int(text[1:])
