@@ -309,7 +309,7 @@ int __wrap_pthread_atfork(void (*before)(void), void (*parent)(void), void (*chi
 /* --- one run --- */
 
 static struct tap_option options[] = {
-	{ "spread", 25, "of the refused calls, once their numbers are large; 0 refuses each" },
+	{ "spread", 50, "of the refused calls, once their numbers are large; 0 refuses each" },
 	{ NULL, 0, NULL },
 };
 

@@ -16,9 +16,9 @@ from cpython_suite import chosen, failures, run
 from programs import Python
 
 MODULES = ("test_gc test_fork1 test_thread test_json test_list test_dict test_bytes test_set "
-           "test_array test_tuple test_string test_struct test_functools test_tracemalloc "
+           "test_array test_string test_struct test_functools test_tracemalloc "
            "test_memoryview test_mmap test_atexit test_finalization test_generators test_deque "
-           "test_long test_ast test_zlib test_codecs test_sqlite3 test_sys "
+           "test_zlib test_sqlite3 test_sys "
            "test_capi test_embed test_threading test_subprocess test_pickle test_faulthandler "
            "test_ctypes test__xxsubinterpreters test__interpreters test_interpreters "
            "test.test_asyncio.test_base_events test.test_asyncio.test_streams "
