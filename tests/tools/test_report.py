@@ -21,7 +21,7 @@ MB = 2**20
 SWING = """
 import time
 some = [bytes(1000) for _ in range(50000)]
-time.sleep(0.2)
+time.sleep(0.7)
 del some
 time.sleep(0.2)
 some = [bytes(1000) for _ in range(20000)]
