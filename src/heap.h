@@ -285,7 +285,7 @@ void pa_heap_wait_for_claim(const struct pa_heap *heap);
  */
 struct pa_pool *pa_heap_find(const struct pa_heap *heap, const void *p, const char *function);
 
-/* Assert all invariants of the heap, its arenas and pools. */
+/* Assert all invariants of the heap, its arenas and pools.  The owner calls, and holds the heap meanwhile. */
 void pa_heap_check(struct pa_heap *heap);
 
 /*
