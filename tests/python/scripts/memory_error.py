@@ -21,6 +21,8 @@ def exhaust(make):
             kept.append(make(i))
     except MemoryError:
         del spare[:]
+        if not kept:
+            raise
         first, last, count = kept[0], kept[-1], len(kept)
         del kept[:]
         return first, last, count
@@ -68,7 +70,7 @@ def in_thread():
     try:
         exhaust(lambda i: bytes(300000))
     except MemoryError:
-        pass  # another thread left no room for one block
+        pass  # the other threads left no room for one block
     except BaseException as error:
         failed.append(error)
 
