@@ -15,6 +15,8 @@
 #include "reserve.h"
 
 #define DIRTY_UNITS 10000
+#define STOP_NS UINT64_C(100000000) /* that pa_idle_stop waits at most */
+#define TRIES 100                   /* a busy machine may not let the thread end in that time */
 
 long __real_syscall(long, ...);
 long __wrap_syscall(long, ...);
@@ -64,13 +66,26 @@ static int end(void **state)
 	return 0;
 }
 
+static void begin_anew(void)
+{
+	lingering = 0;
+	end(NULL);
+	begin(NULL);
+}
+
 static void test_end_is_waited_for(void **state)
 {
 	(void)state;
 
-	errno = 0;
-	lingering = 3;
-	pa_idle_stop();
+	bool is_late = true;
+	for (unsigned n = 0; is_late && n < TRIES; n++) {
+		begin_anew();
+		uint64_t began_ns = pa_os_clock_ns();
+		errno = 0;
+		lingering = 3;
+		pa_idle_stop();
+		is_late = pa_os_clock_ns() - began_ns >= STOP_NS;
+	}
 	assert_int_equal(asked, 4);
 	assert_int_equal(errno, 0);
 	assert_true(pa_load_relaxed(
@@ -79,13 +94,17 @@ static void test_end_is_waited_for(void **state)
 
 static void test_wait_has_an_end(void **state)
 {
-	uint64_t began_ns = pa_os_clock_ns();
+	uint64_t began_ns = 0;
 	(void)state;
 
-	lingering = INT_MAX;
-	pa_idle_stop();
+	for (unsigned n = 0; asked <= 1 && n < TRIES; n++) {
+		begin_anew();
+		began_ns = pa_os_clock_ns();
+		lingering = INT_MAX;
+		pa_idle_stop();
+	}
 	assert_true(asked > 1);
-	assert_true(pa_os_clock_ns() - began_ns >= 100 * UINT64_C(1000000));
+	assert_true(pa_os_clock_ns() - began_ns >= STOP_NS);
 	asked = 0;
 	pa_idle_stop();
 	assert_int_equal(asked, 0);

@@ -13,6 +13,7 @@
 #include "machine.h"
 #include "malloc.h"
 #include "manager.h"
+#include "os.h"
 #include "reserve.h"
 #include "stats.h"
 
@@ -173,6 +174,7 @@ static void test_purged_pages(void **state)
 
 	for (unsigned i = 0; i < BLOCKS; i++)
 		blocks[i] = memset(pa_malloc(500), 1, 500);
+	uint64_t began_ns = pa_os_clock_ns();
 	for (unsigned i = 0; i < BLOCKS; i++)
 		if (i % 100)
 			pa_free(blocks[i], "free");
@@ -187,7 +189,9 @@ static void test_purged_pages(void **state)
 		if (i % 100)
 			blocks[i] = memset(pa_malloc(500), 1, 500);
 	take(&before);
-	assert_true(before.stats.refault_pages - after.stats.refault_pages > given / 4096 / 2);
+	if (pa_os_clock_ns() - began_ns <
+	    PA_POLICY_WINDOW_NS / 2) /* else it may have been too late to count */
+		assert_true(before.stats.refault_pages - after.stats.refault_pages > given / 4096 / 2);
 	for (unsigned i = 0; i < BLOCKS; i++)
 		pa_free(blocks[i], "free");
 	pa_malloc_trim();
@@ -280,7 +284,8 @@ static void test_snapshots_while_others_go_on(void **state)
 		for (unsigned c = 0; c <= PA_CLASSES; c++)
 			blocks_sum += after.classes[c].live_blocks;
 		assert_int_equal(after.stats.live_blocks, blocks_sum);
-		assert_in_range(after.stats.live_blocks, 0, 1000);
+		/* A count of blocks is of two words: a pool that has just become empty may look full. */
+		assert_in_range(after.stats.live_blocks, 0, 300 + 2 * 1024);
 		assert_in_range(after.stats.live_bytes, 0, 300 * 400000);
 		assert_in_range(after.stats.dirty_bytes, 0, 600 * PA_MIB);
 		pa_stats_heaps(heaps, HEAPS_MAX);
