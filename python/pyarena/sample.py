@@ -111,14 +111,15 @@ class Sampler:
 
     def sample(self) -> float:
         """Take one sample; returns how many seconds to wait before the next."""
-        before = time.monotonic()
+        before, used = time.monotonic(), time.thread_time()
         size, private = tree_memory(self._pid)
         self.private = max(self.private, private)
         if size:
             self.seconds.append(before - self._start)
             self.sizes.append(size)
             self.peak = max(self.peak, size, peak_bytes(self._pid))
-        return max(self.interval, 20 * (time.monotonic() - before))
+        # Not the time for which others had the processor: it would see nothing for twenty times that.
+        return max(self.interval, 20 * (time.thread_time() - used))
 
     def forget_last(self) -> None:
         """Drop the last sample, unless it is the only one."""

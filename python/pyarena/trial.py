@@ -57,8 +57,8 @@ def run_command(words: Sequence[str], allocator: Allocator, idle: float, show: S
             os.set_blocking(marks, False)
             try:
                 with running(words, environment, output, output, [writing_end]) as process:
-                    os.close(writing_end)
-                    writing_end = -1
+                    closing, writing_end = writing_end, -1  # first: an interrupt may come at once
+                    os.close(closing)
                     sampler = sample.Sampler(process.pid)
                     ends = sample_to_end(process, sampler, marked, show)
             finally:
@@ -105,6 +105,7 @@ def run_server(words: Sequence[str], load: Load, allocator: Allocator, idle: flo
             figures = {"time": _put_load(load.command, watch)}
             cpu_after, faults_after = sample.tree_usage(server.pid)
             figures |= {"cpu": cpu_after - cpu, "faults": faults_after - faults}
+            sampler.sample()  # a server may be ready, and a load may end, at the first look
             figures["after"] = sampler.sizes[-1]
             end = time.monotonic() + idle
             watch(lambda: time.monotonic() > end)

@@ -98,7 +98,7 @@ def test_runner_measures_every_cell(tmp_path: Path) -> None:
 def told() -> tuple[str, float, float]:
     """Where a child may run, and when it did."""
     begin = time.monotonic()
-    code = "import os, time; time.sleep(0.3); print(*os.sched_getaffinity(0))"
+    code = "import os, time; time.sleep(1); print(*os.sched_getaffinity(0))"
     return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True).stdout, begin, time.monotonic()
 
 
@@ -296,14 +296,14 @@ def test_compare_measures_a_script_and_draws(tmp_path: Path) -> None:
     picture = (out / "rss.svg").read_text()
     assert "<svg" in picture and "glibc" in picture
     samples = [line for line in measured(out / "rss.csv") if line["allocator"] == "glibc"]
-    assert len(samples) > 20
+    assert len(samples) > 5
     assert max(int(line["resident_bytes"]) for line in samples) > 35 * MEGABYTE
 
 
 def test_compare_watches_a_workload_with_its_survivors(tmp_path: Path) -> None:
     """What is drawn ends with the memory that the workload has reported as settled."""
     out = tmp_path / "out"
-    done = compare(out, "bench/python/pinned.py", "--scale", 0.2, "--idle", 0.3)
+    done = compare(out, "bench/python/pinned.py", "--scale", 0.2, "--idle", 1)
     settled = {line.split()[0]: float(line.split()[-1]) for line in done.stdout.splitlines()
                if line.startswith(("stock ", "glibc "))}
     assert settled["stock"] > 80

@@ -50,7 +50,7 @@ PROGRAM = Path(__file__).resolve().with_name("attack.c")
 
 
 def attack(case: str, **variables: str) -> programs.Result:
-    result = programs.run([programs.built_c(PROGRAM), case], timeout=60, variables=variables)
+    result = programs.run([programs.built_c(PROGRAM), case], timeout=300, variables=variables)
     if result.status == 77:
         pytest.skip("the blocks do not lie here as the attack needs them")
     return result

@@ -99,7 +99,7 @@ PROGRAM = Path(__file__).resolve().with_name("misuse.c")
 
 
 def dies(case: str, function: str, faults: set[str], *arguments: str, **variables: str) -> None:
-    result = programs.run([programs.built_c(PROGRAM), case, *arguments], timeout=60, variables=variables)
+    result = programs.run([programs.built_c(PROGRAM), case, *arguments], timeout=300, variables=variables)
     if result.status == 77:
         pytest.skip("there is no such pointer on this machine")
     assert result.status == -signal.SIGABRT, result

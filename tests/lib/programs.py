@@ -68,7 +68,7 @@ class Result:
 
 
 def run(argv: Sequence[str | Path], *, preload: bool = True, cwd: Path | None = None,
-        stdin: str = "", timeout: float = 120, home: Path | str = "/nonexistent",
+        stdin: str = "", timeout: float = 300, home: Path | str = "/nonexistent",
         variables: Mapping[str, str] | None = None) -> Result:
     """Run argv to its end.  A program that hangs fails the test, and its children go with it."""
     argv = [str(word) for word in argv]

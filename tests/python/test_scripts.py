@@ -49,9 +49,9 @@ def cases() -> list:
 
 @pytest.mark.parametrize("script, python, way", cases())
 def test_script(script: Path, python: Python, way: str, tmp_path: Path) -> None:
-    result = programs.run([python.path, script], variables=WAYS[way], cwd=tmp_path, timeout=120)
+    result = programs.run([python.path, script], variables=WAYS[way], cwd=tmp_path, timeout=300)
     if result.status == 77:
         pytest.skip(result.err.strip()[-300:])
     if (result.status, result.out, result.err) != (0, "done\n", ""):
-        stock = programs.run([python.path, script], preload=False, cwd=tmp_path, timeout=120)
+        stock = programs.run([python.path, script], preload=False, cwd=tmp_path, timeout=300)
         pytest.fail(f"{result}\n\n==== without the library: {stock}", pytrace=False)

@@ -46,7 +46,7 @@ def gdb(*commands: str, pid: int | None = None, files: tuple[object, ...] = ()) 
     words += ["-p", str(pid)] if pid else []
     for command in commands:
         words += ["-ex", command]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=programs.environment(preload=False))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=programs.environment(preload=False))
     if re.search("ptrace: (Operation not permitted|Inappropriate)", done.stderr):
         pytest.skip("debuggers are not allowed here")
     assert "Python Exception" not in done.stderr and "Traceback" not in done.stderr, done.stderr
@@ -144,7 +144,7 @@ def test_gdb_loads_it_with_the_library(tmp_path: Path) -> None:
     with tools.served("", variables={"LD_PRELOAD": str(library)}) as process:
         programs.need("gdb")
         done = subprocess.run(["gdb", "-nx", "-batch", "-iex", f"set auto-load safe-path {tmp_path}", "-p", str(process.pid),
-                               "-ex", "pyarena"], capture_output=True, text=True, timeout=120)
+                               "-ex", "pyarena"], capture_output=True, text=True, timeout=300)
     if "Operation not permitted" in done.stderr:
         pytest.skip("debuggers are not allowed here")
     assert "libpyarena 0.1.0" in done.stdout, done

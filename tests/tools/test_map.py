@@ -168,7 +168,7 @@ def test_a_pair_is_shown_in_a_browser(tmp_path: Path) -> None:
         tools.pyarena("map", "--html", page, saved, process.pid)
     done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
                            f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()],
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=300)
     assert "CONSOLE" not in done.stderr, done.stderr
     assert done.stdout.count("<svg") == 2 and done.stdout.count("% full") > 100
 

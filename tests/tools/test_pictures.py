@@ -19,7 +19,7 @@ def size_of(picture: Path) -> tuple[int, int]:
 
 def draw(*words: object, status: int = 0) -> programs.Result:
     result = programs.run([programs.default_python().path, "-B", SCRIPT, "--lib", programs.library(), *map(str, words)],
-                          preload=False)
+                          preload=False, timeout=500)
     assert result.status == status, result
     return result
 

@@ -23,9 +23,9 @@ import time
 some = [bytes(1000) for _ in range(50000)]
 time.sleep(0.7)
 del some
-time.sleep(0.2)
+time.sleep(0.7)
 some = [bytes(1000) for _ in range(20000)]
-time.sleep(0.2)
+time.sleep(0.7)
 """
 
 
@@ -130,7 +130,7 @@ def test_page_works_in_a_browser(tmp_path: Path) -> None:
              "document.querySelectorAll('#plot .curve').length + ' of ' + document.querySelectorAll('.legend li').length);</script>"
     page.write_text(page.read_text().replace("</body>", script + "</body>"))
     done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
-                           "--enable-logging=stderr", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+                           "--enable-logging=stderr", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=300)
     assert "CONSOLE" not in done.stderr, done.stderr
     assert "left 1 of 2" in done.stdout, done.stdout[-2000:]
 

@@ -99,7 +99,7 @@ int main(void)
 	object.free(object.context, few[1]);
 	atomic_store(&current, NULL);
 	pthread_create(&thread, NULL, come, NULL);
-	for (int i = 0; i < 300 && !atomic_load(&has_gone); i++)
+	for (int i = 0; i < 3000 && !atomic_load(&has_gone); i++)
 		usleep(10000);
 	usleep(100000);
 	puts(!atomic_load(&has_gone) ? "never idle" : atomic_load(&is_claimed) ? "claimed" : "done");

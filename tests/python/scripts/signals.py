@@ -18,12 +18,13 @@ class Interrupt(Exception):
 
 
 def on_timer(number, frame):
-    global count
+    global count, armed
     count += 1
     kept.append([str(i) * 3 for i in range(50)])
     if len(kept) > 100:
         del kept[:50]
     if count % 5 == 0 and armed:
+        armed = False  # another would come while this one is caught
         raise Interrupt("x" * 1000)
 
 
@@ -43,8 +44,8 @@ def shoot():
 
 thread = threading.Thread(target=shoot)
 thread.start()
-end = time.monotonic() + 0.7
-while time.monotonic() < end:
+begin = time.monotonic()
+while time.monotonic() < begin + 0.7 or (count <= 50 or raised <= 3) and time.monotonic() < begin + 60:
     try:
         armed = True
         rows = [{"i": i, "t": "x" * (i % 500)} for i in range(2000)]
