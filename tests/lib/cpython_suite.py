@@ -28,7 +28,7 @@ def run(python: Python, modules: list[str], place: Path, *flags: str, preload: b
     """Run modules of the suite, with flags of its own; whether each case passed (skipped ones are left out)."""
     place.mkdir(parents=True)
     report = place / "report.xml"
-    result = programs.run([python.path, "-m", "test", "--timeout", "300", "--junit-xml", report,
+    result = programs.run([python.path, "-m", "test", "--timeout", "1200", "--junit-xml", report,
                            *flags, *modules], preload=preload, cwd=place, home=place, timeout=3600)
     assert report.exists(), f"the run did not come to its end:\n{result}"
     passed = {}

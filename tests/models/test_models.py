@@ -29,7 +29,7 @@ def explore(model: Path, place: Path, *flags: str) -> tuple[int, int, str]:
     ends = ["-E"] if "timeout" in model.read_text() else []
     for argv in (["spin", *flags, "-a", model], ["gcc", "-O2" if "MODEL_FLAGS" in os.environ else "-O0", "-DSAFETY", "-o", "pan", "pan.c"],
                  ["./pan", "-m1000000", *ends]):
-        result = programs.run(argv, preload=False, cwd=place, timeout=300)
+        result = programs.run(argv, preload=False, cwd=place, timeout=1500)
         assert result.status == 0, result
     errors = re.search(r"errors: (\d+)", result.out)
     states = re.search(r"(\d+) states, stored", result.out)

@@ -50,7 +50,7 @@ def built(name: str) -> Path:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program(name: str) -> None:
-    result = programs.run([built(name), *PROGRAMS[name]], preload=False, timeout=500,
+    result = programs.run([built(name), *PROGRAMS[name]], preload=False, timeout=2500,
                           variables={"PYARENA_LIB": str(programs.library()), "PYARENA_HARDEN": "1"})
     outcomes = dict(reversed(line) for line in re.findall(r"^(ok|not ok) \d+ - (\w+)", result.out, re.MULTILINE))
     exempt = EXEMPT.get(name, {})

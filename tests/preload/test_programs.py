@@ -41,7 +41,7 @@ def work(job: str, place: Path, *, preload: bool, variables: dict[str, str]) -> 
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     return programs.run(["bash", "-eu", "-o", "pipefail", JOBS[job]], cwd=directory, home=directory,
-                        preload=preload, variables=variables, timeout=180)
+                        preload=preload, variables=variables, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,9 @@ def test_program(job: str, way: str, without, tmp_path: Path) -> None:
     assert result.out == expected.out, result
     assert result.err == expected.err, result
     if "PYARENA_STATS" in variables:
-        reports = [json.loads(report.read_text()) for report in tmp_path.glob("*.json")]
+        texts = [report.read_text() for report in tmp_path.glob("*.json")]
+        # Who was killed, or outlives the job by a moment, has not come to the end of its report.
+        reports = [json.loads(text) for text in texts if text.endswith("}}\n")]
         assert reports, "no process of the job wrote a report"
         assert any(report["stats"]["arenas_made"] for report in reports), \
             "the library served in no process"

@@ -39,6 +39,6 @@ public class Job {
 	}
 }
 END
-if java --list-modules | grep -q '^jdk.compiler@'; then
+if java --list-modules | grep '^jdk.compiler@' > /dev/null; then # read to its end
 	java -Xmx256m -XX:+UseSerialGC Job.java
 fi

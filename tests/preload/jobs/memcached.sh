@@ -4,10 +4,13 @@
 memcached -u "$(id -un)" -s memcached.sock -m 8 -t 4 -c 64 > server.log 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null || true' EXIT
-for try in {1..100}; do [ -S memcached.sock ] && break; sleep 0.05; done
+for try in {1..1200}; do [ -S memcached.sock ] && break; sleep 0.05; done
 cat > client.pl <<'EOF'
 use strict; use IO::Socket::UNIX;
-sub connection { IO::Socket::UNIX->new(Peer => "memcached.sock") or die "no server: $!" }
+sub connection { # the file is there a moment before the server listens
+	for (1 .. 1200) { my $to = IO::Socket::UNIX->new(Peer => "memcached.sock"); return $to if $to; select undef, undef, undef, 0.05 }
+	die "no server: $!";
+}
 sub ask { my ($to, $text) = @_; print $to $text; my $line = <$to>; $line =~ s/\r\n//; $line }
 my @children;
 for my $n (0 .. 3) {

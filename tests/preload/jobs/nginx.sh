@@ -22,7 +22,7 @@ PATH=$PATH:/usr/sbin
 nginx -p "$PWD" -e logs/error.log -c nginx.conf -g 'daemon off;' &
 server=$!
 trap 'kill "$server" 2>/dev/null || true' EXIT
-for try in {1..100}; do [ -S inner.sock ] && break; sleep 0.05; done
+for try in {1..1200}; do [ -S inner.sock ] && break; sleep 0.05; done
 cat > client.pl <<'EOF'
 use strict; use IO::Socket::UNIX; use Digest::SHA;
 my ($count, @paths) = @ARGV; my ($bytes, $good) = (0, 0); my $digest = Digest::SHA->new(256);

@@ -21,6 +21,7 @@ max_parallel_workers_per_gather = 2
 min_parallel_table_scan_size = 0
 parallel_setup_cost = 0
 EOF
+export PGCTLTIMEOUT=600
 pg_ctl -D data -l server.log -w -s start
 trap 'pg_ctl -D data -m immediate -s stop || true' EXIT
 pgbench -i -q -s 1 2> /dev/null

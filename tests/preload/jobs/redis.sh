@@ -6,12 +6,12 @@ redis-server --port 0 --unixsocket "$socket" --dir "$PWD" --save '' --enable-deb
 server=$!
 trap 'kill "$server" 2>/dev/null || true' EXIT
 cli() { redis-cli -s "$socket" "$@"; }
-for try in {1..100}; do
+for try in {1..1200}; do
 	[ "$(cli ping 2>/dev/null || true)" = PONG ] && break
 	sleep 0.1
 done
 cli ping
-redis-benchmark -s "$socket" -q -c 20 -n 2000 -r 1000 -d 100 -t set,get,lpush,lpop,sadd,hset,zadd,lrange_100,mset > benchmark.txt 2>&1 ||
+redis-benchmark -s "$socket" -q -c 20 -n 400 -r 1000 -d 100 -t set,get,lpush,lpop,sadd,hset,zadd,lrange_100,mset > benchmark.txt 2>&1 ||
 	{ cat benchmark.txt; exit 1; }
 grep -ic 'error' benchmark.txt || true
 cli eval 'for i = 1, 20000 do redis.call("set", "key" .. i, string.rep("v", i % 700)) end return redis.call("strlen", "key699")' 0
@@ -21,7 +21,7 @@ cli flushdb async
 cli eval 'for i = 1, 10000 do redis.call("rpush", "list", i); redis.call("zadd", "set", i * 7 % 9973, i) end return 1' 0
 cli zrangebyscore set 10 12
 cli bgsave
-for try in {1..100}; do
+for try in {1..1200}; do
 	cli info persistence | grep -q 'rdb_bgsave_in_progress:0' && break
 	sleep 0.1
 done
