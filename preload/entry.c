@@ -169,6 +169,10 @@ PA_COLD static void *libc_malloc(size_t bytes)
 
 PA_NOINLINE void *pa_entry_malloc_slow(size_t bytes)
 {
+	struct pa_heap *heap = pa_thread_heap;
+
+	if (heap != &pa_no_heap) /* the library serves, then, and the process is not hardened */
+		return pa_allocate_slow(heap, bytes);
 	if (PA_UNLIKELY(stands_aside()))
 		return libc_malloc(bytes);
 	return pa_malloc(bytes);

@@ -18,6 +18,7 @@
 #define GROWTH_SHARE 48  /* of its growth, that a class takes up at once */
 #define WAKE_SHARE 16    /* of its blocks, free, for which a full pool is come back to */
 #define WAKE_MAX 8       /* but no more blocks than that */
+#define WAKE_TIMES 2     /* as many of both in a heap that is not an interpreter's */
 #define LOSSES_MAX 16    /* after which a class keeps its empty pool */
 #define TURNS_MAX 16     /* that dead units of an arena wait for more */
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
@@ -104,7 +105,7 @@ static void steal_empty(struct pa_heap *heap)
 }
 
 /* At the end of a slow path, when nothing is half changed. */
-static void after_change(struct pa_heap *heap)
+PA_INLINE void after_change(struct pa_heap *heap)
 {
 	if (heap->kind == PA_HEAP_INTERPRETER)
 		pa_reserve_watch();
@@ -131,10 +132,17 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 		after_change(heap);
 }
 
-/* So many make a full pool worth allocating from again: it is not worth coming back to for a block or two. */
-static int free_blocks_to_wake(const struct pa_class *class)
+/*
+ * Until there are so many that the pool, which is full, is worth allocating from again: it is not worth coming
+ * back to for a block or two.
+ */
+static void wait_for_frees(struct pa_heap *heap, struct pa_pool *pool)
 {
-	return (int)pa_min(pa_max(class->blocks / WAKE_SHARE, 1), WAKE_MAX);
+	unsigned times = heap->kind == PA_HEAP_INTERPRETER ? 1 : WAKE_TIMES;
+	size_t blocks = pa_min(times * pa_pool_class(pool)->blocks / WAKE_SHARE, times * WAKE_MAX);
+	int wake = pa_pool_used(pool) - (int)pa_max(blocks, 1);
+
+	pa_pool_set_watermark(pool, wake > 0 ? wake : 0);
 }
 
 /* The current pool has no listed block and is not to be carved now. */
@@ -146,8 +154,7 @@ static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
 		pool->state = PA_POOL_CARVABLE;
 		pa_shelf_link(heap, pool);
 	}
-	int wake = pa_pool_used(pool) - free_blocks_to_wake(pa_pool_class(pool));
-	pa_pool_set_watermark(pool, wake > 0 ? wake : 0);
+	wait_for_frees(heap, pool);
 }
 
 static void make_current(struct pa_heap *heap, struct pa_pool *pool)
@@ -161,6 +168,26 @@ static void make_current(struct pa_heap *heap, struct pa_pool *pool)
 	pa_pool_set_watermark(pool, 0);
 	heap->current[pool->class_index] = pool;
 	pa_heap_set_dead_units(heap, pool, 0);
+}
+
+/*
+ * The usual refill: the current pool has nothing more to give, and the next has blocks, none of which is in a unit
+ * that counts as dead.  What both of them need, and no more; false where there is more to do.
+ */
+static bool succeed(struct pa_heap *heap, struct pa_pool *old, struct pa_pool *pool)
+{
+	struct pa_heap_class *class = &heap->classes[pool->class_index];
+
+	if (old == &pa_no_pool || (old->dead_units | pool->dead_units) != 0 ||
+	    (old->absent && pa_pool_carvable(old)) || *pa_heap_known(heap, pool) == PA_NO_ARENA)
+		return false;
+	old->state = PA_POOL_FULL;
+	wait_for_frees(heap, old);
+	pa_shelf_take_fullest(class, pool);
+	pool->state = PA_POOL_CURRENT;
+	pa_pool_set_watermark(pool, 0);
+	heap->current[pool->class_index] = pool;
+	return true;
 }
 
 static struct pa_pool *make_pool(struct pa_heap *heap, unsigned class_index)
@@ -197,7 +224,7 @@ static PA_COLD uint16_t neighbours(uint16_t units, uint16_t absent)
 
 /*
  * The units to take up so that the pool has one more block, resident ones first.  Where the class has
- * been growing, those above as well: a share of its growth, so no more than that is taken in vain.
+ * been growing, those of the same kind above as well: a share of its growth, so no more than that is taken in vain.
  */
 static uint16_t units_to_carve(const struct pa_heap_class *class, const struct pa_pool *pool,
 			       uint16_t resident)
@@ -205,9 +232,10 @@ static uint16_t units_to_carve(const struct pa_heap_class *class, const struct p
 	uint16_t absent = pa_pool_carvable(pool);
 	unsigned first = pa_lowest_bit(resident ? resident : absent);
 	uint16_t units = pa_pool_carve_units(pool, first);
-	unsigned end = resident ? 0 : first + class->growth / GROWTH_SHARE;
+	unsigned end = first + class->growth / GROWTH_SHARE;
+	uint16_t alike = resident ? resident : absent;
 
-	for (unsigned unit = pa_highest_bit(units) + 1; unit < end && absent >> unit & 1; unit++)
+	for (unsigned unit = pa_highest_bit(units) + 1; unit < end && alike >> unit & 1; unit++)
 		units |= (uint16_t)(1u << unit);
 	return pa_is_hardened() ? neighbours(units, absent) : units;
 }
@@ -294,11 +322,12 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 		carve(heap, old);
 		return old;
 	}
-	if (pool || class->carvable) {
-		if (pool)
-			class->growth -= class->growth / GROWTH_SHARE;
-		else
-			pool = class->carvable;
+	if (pool) {
+		class->growth -= class->growth / GROWTH_SHARE;
+		if (succeed(heap, old, pool))
+			return pool;
+	} else if (class->carvable) {
+		pool = class->carvable;
 	} else {
 		pool = make_pool(heap, class_index);
 		if (!pool) {

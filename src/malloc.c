@@ -74,6 +74,12 @@ static void *allocate(struct pa_heap *heap, size_t bytes, bool *is_zero)
 
 void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
 {
+	/* The usual case, which goes no way round. */
+	if (PA_LIKELY(bytes <= PA_SMALL_MAX)) {
+		void *p = pa_heap_allocate_slow(heap, pa_class_of(bytes));
+		if (PA_LIKELY(p != NULL))
+			return p;
+	}
 	return allocate(heap, bytes, NULL);
 }
 

@@ -71,8 +71,6 @@ static bool is_sparse(const struct pa_pool *pool)
 /* Resident units of a pool that hold nothing: touched and absent. */
 static unsigned idle_units(const struct pa_pool *pool)
 {
-	if (pool->absent == 0)
-		return 0;
 	const struct pa_arena *arena = pa_arena_of(pool);
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
 
@@ -83,7 +81,7 @@ static unsigned idle_units(const struct pa_pool *pool)
  * The number of live blocks at which the pool is to be looked at again: at the next quarter below;
  * and where dead units are likely, at a few more steps down to none.
  */
-static int next_watermark(const struct pa_pool *pool, unsigned bucket)
+PA_INLINE int next_watermark(const struct pa_pool *pool, unsigned bucket)
 {
 	unsigned used = (unsigned)pa_pool_used(pool);
 	unsigned quarter = (bucket * pa_pool_class(pool)->blocks + PA_BUCKETS - 1) / PA_BUCKETS;
@@ -101,7 +99,8 @@ void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 	unsigned bucket = fullness(pool);
 
 	if (pool->state != state || pool->bucket != bucket || heap->is_parted) {
-		pa_shelf_unlink(heap, pool);
+		if (pool->state != PA_POOL_FULL)
+			pa_shelf_unlink(heap, pool);
 		pool->state = (uint8_t)state;
 		pool->bucket = (uint8_t)bucket;
 		if (state != PA_POOL_FULL)
@@ -110,16 +109,14 @@ void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 	pa_pool_set_watermark(pool, next_watermark(pool, bucket));
 }
 
-struct pa_pool *pa_shelf_fullest(const struct pa_heap_class *class)
-{
-	return class->partial_mask ? class->partial[pa_highest_bit(class->partial_mask)] : NULL;
-}
-
 void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool)
 {
 	unsigned dead = is_sparse(pool) ? pa_pool_expect_dead(pool) : 0;
 
-	pa_heap_set_dead_units(heap, pool, dead + idle_units(pool));
+	if (pool->absent)
+		dead += idle_units(pool);
+	if (dead != pool->dead_units)
+		pa_heap_set_dead_units(heap, pool, dead);
 }
 
 void pa_shelf_expect_dead_anew(struct pa_heap *heap)

@@ -14,7 +14,20 @@ void pa_shelf_unlink(struct pa_heap *heap, struct pa_pool *pool);
 void pa_shelf_link(struct pa_heap *heap, struct pa_pool *pool);
 
 /* The fullest pool of a class that has listed blocks, and of those the one placed last; or NULL. */
-struct pa_pool *pa_shelf_fullest(const struct pa_heap_class *class);
+PA_INLINE struct pa_pool *pa_shelf_fullest(const struct pa_heap_class *class)
+{
+	return class->partial_mask ? class->partial[pa_highest_bit(class->partial_mask)] : NULL;
+}
+
+/* Take that one out of its list. */
+PA_INLINE void pa_shelf_take_fullest(struct pa_heap_class *class, const struct pa_pool *fullest)
+{
+	class->partial[fullest->bucket] = fullest->next;
+	if (fullest->next)
+		fullest->next->previous = NULL;
+	else
+		class->partial_mask &= (uint8_t) ~(1u << fullest->bucket);
+}
 
 /* Units of memory that a pool spans. */
 unsigned pa_shelf_units(const struct pa_pool *pool);

@@ -675,6 +675,27 @@ static void test_growth_takes_up_units_ahead(void **state)
 		release(heap, blocks[i]);
 }
 
+/* What has grown before takes up resident units ahead as well: a pool of dirty ones at once. */
+static void test_growth_takes_up_resident_units_ahead(void **state)
+{
+	enum { BLOCK = 512, BLOCKS = 6000 };
+	static char *blocks[BLOCKS];
+	unsigned whole = 0;
+	(void)state;
+
+	for (unsigned turn = 0; turn < 2; turn++) {
+		for (unsigned i = 0; i < BLOCKS; i++) {
+			blocks[i] = pa_allocate(heap, BLOCK);
+			const struct pa_pool *pool = pool_of(blocks[i]);
+			bool is_first = pa_pool_used(pool) == 1;
+			whole += turn == 1 && is_first && !pa_pool_carvable(pool);
+		}
+		for (unsigned i = 0; i < BLOCKS; i++)
+			release(heap, blocks[i]);
+	}
+	assert_true(whole > BLOCKS * BLOCK / PA_SLOT_BYTES / 2);
+}
+
 /* Classes that are used by turns do not rob each other of their empty pools for ever. */
 static void test_classes_by_turns_keep_their_pools(void **state)
 {
@@ -812,6 +833,54 @@ static void test_heaps_of_interpreters(void **state)
 	pa_heap_abandon(first);
 	assert_ptr_not_equal(pa_heap_of_interpreter(&two), first);
 	pa_heap_abandon(second);
+}
+
+/* A full pool waits for so many frees before it is allocated from again, in a thread's heap for twice as many. */
+static void check_wait(struct pa_heap *owner, size_t bytes, unsigned frees)
+{
+	enum { BLOCKS = 1100 };
+	static char *blocks[BLOCKS];
+	const struct pa_pool *pool = NULL;
+	unsigned count = 0, freed = 0;
+
+	while (!pool || pool == owner->current[pool->class_index]) { /* until another is current */
+		assert_in_range(count, 0, BLOCKS - 1);
+		blocks[count] = pa_allocate(owner, bytes);
+		pool = pool_of(blocks[0]);
+		count++;
+	}
+	assert_int_equal(pool->state, PA_POOL_FULL);
+	for (unsigned i = 0; pool->state == PA_POOL_FULL; i++) {
+		assert_in_range(i, 0, count - 1);
+		if (pool_of(blocks[i]) != pool)
+			continue;
+		release(owner, blocks[i]);
+		blocks[i] = NULL;
+		freed++;
+	}
+	assert_int_equal(freed, frees);
+	for (unsigned i = 0; i < count; i++)
+		if (blocks[i])
+			release(owner, blocks[i]);
+}
+
+static void test_full_pools_wait(void **state)
+{
+	static const int interpreter;
+	(void)state;
+
+	check_wait(heap, 16, 16);
+	check_wait(heap, 64, 16);
+	check_wait(heap, 128, 15); /* of 127 blocks */
+	check_wait(heap, 256, 7);
+	check_wait(heap, 512, 4);
+	struct pa_heap *other = pa_heap_of_interpreter(&interpreter);
+	check_wait(other, 16, 8);
+	check_wait(other, 64, 8);
+	check_wait(other, 128, 7);
+	check_wait(other, 256, 3);
+	check_wait(other, 512, 2);
+	pa_heap_abandon(other);
 }
 
 /* Heaps of threads that are not in the child: adopted, or left alone if they were half changed. */
@@ -1556,12 +1625,14 @@ int main(void)
 		point(test_trim_gives_everything_back),
 		point(test_fine_classes_have_to_be_wanted),
 		point(test_growth_takes_up_units_ahead),
+		point(test_growth_takes_up_resident_units_ahead),
 		point(test_classes_by_turns_keep_their_pools),
 		point(test_empty_current_pools_are_shared_out),
 		point(test_refusals_are_not_asked_for),
 		point(test_adoption),
 		point(test_abandoned_heaps_are_served),
 		point(test_heaps_of_interpreters),
+		point(test_full_pools_wait),
 		point(test_lost_owners_after_a_fork),
 		point(test_missed_watermarks_after_a_fork),
 		point(test_child_leaves_shared_pages_alone),
