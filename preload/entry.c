@@ -171,7 +171,8 @@ PA_NOINLINE void *pa_entry_malloc_slow(size_t bytes)
 {
 	struct pa_heap *heap = pa_thread_heap;
 
-	if (heap != &pa_no_heap) /* the library serves, then, and the process is not hardened */
+	if (PA_LIKELY(heap != &pa_no_heap &&
+		      process.mode == PA_MODE_SERVE)) /* and it is not hardened */
 		return pa_allocate_slow(heap, bytes);
 	if (PA_UNLIKELY(stands_aside()))
 		return libc_malloc(bytes);

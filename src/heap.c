@@ -133,8 +133,8 @@ void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool)
 }
 
 /*
- * Until there are so many that the pool, which is full, is worth allocating from again: it is not worth coming
- * back to for a block or two.
+ * Until there are so many that the pool is worth allocating from again: it is not worth coming back to for
+ * a block or two.  (One that has absent units is come back to when a pool would have to be made.)
  */
 static void wait_for_frees(struct pa_heap *heap, struct pa_pool *pool)
 {
@@ -171,8 +171,8 @@ static void make_current(struct pa_heap *heap, struct pa_pool *pool)
 }
 
 /*
- * The usual refill: the current pool has nothing more to give, and the next has blocks, none of which is in a unit
- * that counts as dead.  What both of them need, and no more; false where there is more to do.
+ * The usual refill: the current pool has nothing more to give, the next has blocks, and no unit of either
+ * counts as dead.  What both of them need, and no more; false where there is more to do.
  */
 static bool succeed(struct pa_heap *heap, struct pa_pool *old, struct pa_pool *pool)
 {
@@ -224,7 +224,8 @@ static PA_COLD uint16_t neighbours(uint16_t units, uint16_t absent)
 
 /*
  * The units to take up so that the pool has one more block, resident ones first.  Where the class has
- * been growing, those of the same kind above as well: a share of its growth, so no more than that is taken in vain.
+ * been growing, those above of the same kind as well: a share of its growth, so no more than that is taken
+ * in vain.
  */
 static uint16_t units_to_carve(const struct pa_heap_class *class, const struct pa_pool *pool,
 			       uint16_t resident)

@@ -8,8 +8,8 @@
  *   pa_heap_pop             take a block of the class's current pool
  *   pa_heap_allocate_slow     the current pool is used up:
  *     collect_remote            take back what others freed
- *     pa_shelf_fullest          the fullest pool with free blocks
- *     carve                     take up an absent unit of a pool
+ *     succeed                   the fullest pool with free blocks takes its place, and no more
+ *     carve                     take up absent units of a pool
  *     make_pool                 a new pool, from the most full arena
  *   pa_heap_free            put a block on its pool's list
  *     pa_heap_settle            the pool has reached its watermark: list it anew, or let it go

@@ -63,24 +63,26 @@ static PA_COLD bool make_room(struct pa_heap *heap, size_t bytes)
 	       pa_heap_trim(heap) + (pa_heap_shrink_caches(PA_RESERVE_NOTHING) << PA_UNIT_SHIFT) > 0;
 }
 
+static PA_COLD void *allocate_again(struct pa_heap *heap, size_t bytes, bool *is_zero)
+{
+	void *p = make_room(heap, bytes) ? allocate_once(heap, bytes, is_zero) : NULL;
+
+	return p ? p : no_memory();
+}
+
 static void *allocate(struct pa_heap *heap, size_t bytes, bool *is_zero)
 {
 	void *p = allocate_once(heap, bytes, is_zero);
 
-	if (PA_UNLIKELY(!p) && make_room(heap, bytes))
-		p = allocate_once(heap, bytes, is_zero);
-	return p ? p : no_memory();
+	return PA_LIKELY(p != NULL) ? p : allocate_again(heap, bytes, is_zero);
 }
 
 void *pa_allocate_slow(struct pa_heap *heap, size_t bytes)
 {
-	/* The usual case, which goes no way round. */
-	if (PA_LIKELY(bytes <= PA_SMALL_MAX)) {
-		void *p = pa_heap_allocate_slow(heap, pa_class_of(bytes));
-		if (PA_LIKELY(p != NULL))
-			return p;
-	}
-	return allocate(heap, bytes, NULL);
+	if (PA_UNLIKELY(bytes > PA_SMALL_MAX))
+		return allocate(heap, bytes, NULL);
+	void *p = pa_heap_allocate_slow(heap, pa_class_of(bytes));
+	return PA_LIKELY(p != NULL) ? p : allocate_again(heap, bytes, NULL);
 }
 
 void *pa_allocate_zero_slow(struct pa_heap *heap, size_t bytes)

@@ -185,7 +185,7 @@ void pa_heap_part(struct pa_heap *heap)
 
 void pa_shelf_join(struct pa_heap *heap, bool is_needed)
 {
-	if (!heap->is_parted || (!is_needed && heap->arenas_more < PARTED_ARENAS))
+	if (!is_needed && (!heap->is_parted || heap->arenas_more < PARTED_ARENAS))
 		return;
 	heap->is_parted = false;
 	for (unsigned i = 0; i < PA_CLASSES; i++) {
@@ -198,7 +198,10 @@ void pa_shelf_join(struct pa_heap *heap, bool is_needed)
 			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 				struct pa_pool *pool = &arena->pools[slot];
 				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free && pool->state == PA_POOL_PARTIAL) {
+				bool has_room =
+					pool->state == PA_POOL_PARTIAL ||
+					(is_needed && pool->state == PA_POOL_FULL && pool->list);
+				if (!is_free && has_room) {
 					pool->state = PA_POOL_FULL; /* it is in no list now */
 					pa_heap_place_pool(heap, pool);
 				}

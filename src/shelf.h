@@ -22,6 +22,7 @@ PA_INLINE struct pa_pool *pa_shelf_fullest(const struct pa_heap_class *class)
 /* Take that one out of its list. */
 PA_INLINE void pa_shelf_take_fullest(struct pa_heap_class *class, const struct pa_pool *fullest)
 {
+	PA_ASSERT(class->partial[fullest->bucket] == fullest, "H2: it is the first of its list");
 	class->partial[fullest->bucket] = fullest->next;
 	if (fullest->next)
 		fullest->next->previous = NULL;
@@ -39,8 +40,9 @@ void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool);
 void pa_shelf_expect_dead_anew(struct pa_heap *heap);
 
 /*
- * List all pools of a parted heap again: if it has grown so far that what it shares matters less than what
- * lies idle there, or if there is no other memory (is_needed).
+ * List all pools of a parted heap again, if it has grown so far that what it shares matters less than what
+ * lies idle there.  Where there is no other memory (is_needed), those of any heap, and those as well that wait
+ * for more frees.
  */
 void pa_shelf_join(struct pa_heap *heap, bool is_needed);
 

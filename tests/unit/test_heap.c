@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -680,6 +681,7 @@ static void test_growth_takes_up_resident_units_ahead(void **state)
 {
 	enum { BLOCK = 512, BLOCKS = 6000 };
 	static char *blocks[BLOCKS];
+	uint64_t purged = pa_load_relaxed(&pa_reserve.purged_units);
 	unsigned whole = 0;
 	(void)state;
 
@@ -693,7 +695,40 @@ static void test_growth_takes_up_resident_units_ahead(void **state)
 		for (unsigned i = 0; i < BLOCKS; i++)
 			release(heap, blocks[i]);
 	}
+	assert_int_equal(pa_load_relaxed(&pa_reserve.purged_units), purged);
 	assert_true(whole > BLOCKS * BLOCK / PA_SLOT_BYTES / 2);
+}
+
+/* Where there is no more memory, a pool that still waits for frees serves with the one block that it has. */
+static void test_no_block_waits_in_vain(void **state)
+{
+	enum { BLOCK = 1024, SOME = 3000, BLOCKS = 200000 };
+	static char *blocks[BLOCKS];
+	struct rlimit before, none;
+	unsigned count = 0;
+	(void)state;
+	need_a_kernel();
+
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	none = (struct rlimit){ 1, before.rlim_max };
+	for (; count < SOME; count++)
+		blocks[count] = pa_allocate(heap, BLOCK);
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	while (count < BLOCKS && (blocks[count] = pa_allocate(heap, BLOCK)) != NULL)
+		count++;
+	/* The first ones are of a coarser class, and the last ones of the current pool. */
+	unsigned place = count / 2;
+	unsigned pool_state = pool_of(blocks[place])->state;
+	release(heap, blocks[place]);
+	unsigned state_after = pool_of(blocks[place])->state;
+	char *again = pa_allocate(heap, BLOCK);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_in_range(count, SOME, BLOCKS - 1);
+	assert_int_equal(pool_state, PA_POOL_FULL);
+	assert_int_equal(state_after, PA_POOL_FULL);
+	assert_ptr_equal(again, blocks[place]);
+	for (unsigned i = 0; i < count; i++)
+		release(heap, blocks[i]);
 }
 
 /* Classes that are used by turns do not rob each other of their empty pools for ever. */
@@ -1626,6 +1661,7 @@ int main(void)
 		point(test_fine_classes_have_to_be_wanted),
 		point(test_growth_takes_up_units_ahead),
 		point(test_growth_takes_up_resident_units_ahead),
+		point(test_no_block_waits_in_vain),
 		point(test_classes_by_turns_keep_their_pools),
 		point(test_empty_current_pools_are_shared_out),
 		point(test_refusals_are_not_asked_for),
