@@ -63,6 +63,7 @@ static PA_COLD bool make_room(struct pa_heap *heap, size_t bytes)
 	       pa_heap_trim(heap) + (pa_heap_shrink_caches(PA_RESERVE_NOTHING) << PA_UNIT_SHIFT) > 0;
 }
 
+/* Once more, where it failed at first and there was something to give back. */
 static PA_COLD void *allocate_again(struct pa_heap *heap, size_t bytes, bool *is_zero)
 {
 	void *p = make_room(heap, bytes) ? allocate_once(heap, bytes, is_zero) : NULL;

@@ -84,20 +84,6 @@ assert all(len(row) == i * 50 % 600 and not any(row) for i, row in enumerate(kep
 print("done")
 """
 
-# Up and down until the library's thread is there, and idle until it has ended: then it has asked for a barrier.
-IDLE = """
-import os, time
-def is_watched():
-    return len(os.listdir("/proc/self/task")) > 1
-for _ in range(20000):
-    rows = [bytes(2000) for _ in range(3000)]
-    del rows
-    if is_watched():
-        break
-while is_watched():
-    time.sleep(0.1)
-"""
-
 # Calls that the library can do without, why a sandbox refuses them, and PYARENA_HARDEN.
 REFUSED = [("membarrier", "EPERM", "0"), ("process_madvise", "ENOSYS", "0"), ("mremap", "ENOSYS", "0"),
            ("process_madvise", "EPERM", "1"), ("getrandom", "ENOSYS", "1")]
@@ -107,7 +93,8 @@ REFUSED = [("membarrier", "EPERM", "0"), ("process_madvise", "ENOSYS", "0"), ("m
 def test_cpython_where_a_call_is_refused(call: str, error: str, harden: str, tmp_path: Path) -> None:
     programs.need("strace")
     log = tmp_path / "calls"
-    code = IDLE + WORK if call == "membarrier" else WORK
+    # It is the thread that watches an idle process that asks for a barrier.
+    code = programs.UNTIL_IDLE + WORK if call == "membarrier" else WORK
     result = programs.run(["strace", "-f", "--seccomp-bpf", "-o", log, "-e", f"trace={call}",
                            "-e", f"inject={call}:error={error}",
                            "-E", f"LD_PRELOAD={programs.library()}", "-E", f"PYARENA_HARDEN={harden}",

@@ -90,6 +90,21 @@ def run(argv: Sequence[str | Path], *, preload: bool = True, cwd: Path | None = 
     return Result(argv, process.returncode, out, err)
 
 
+# For an interpreter: up and down until the library's thread is there, which takes a habit, and idle until it has ended.
+UNTIL_IDLE = """
+import os, time
+def is_watched():
+    return len(os.listdir("/proc/self/task")) > 1
+for _ in range(20000):
+    rows = [bytes(2000) for _ in range(3000)]
+    del rows
+    if is_watched():
+        break
+while is_watched():
+    time.sleep(0.1)
+"""
+
+
 def stacks(session: int) -> str:
     """Where the processes of a session wait, for the report of a hang."""
     lines = []

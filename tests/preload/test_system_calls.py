@@ -41,18 +41,8 @@ if child == 0:
     os._exit(0)
 os.waitpid(child, 0)
 """
-# Up and down until the library's thread is there, which takes a habit, and idle until it has ended; then a fork.
-IDLE = """
-import os, time
-def is_watched():
-    return len(os.listdir("/proc/self/task")) > 1
-for _ in range(20000):
-    rows = [bytes(2000) for _ in range(3000)]
-    del rows
-    if is_watched():
-        break
-while is_watched():
-    time.sleep(1)
+# The library's thread comes and goes, and then there is a fork.
+IDLE = programs.UNTIL_IDLE + """
 if os.fork() == 0:
     os._exit(0)
 os.wait()

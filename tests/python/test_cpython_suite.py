@@ -3,11 +3,13 @@
 
 Where a test case fails, its module is run again without the library; a case that fails there as well
 is no fault of ours.  Nor is one that passes when its module is run again with the library, as chance has it: many
-wait for threads and processes for so long and no longer.  CPYTHON_TESTS="test_io test_capi …" names other modules; make check-cpython runs all.
+wait for threads and processes for so long and no longer.  A warning names those.  CPYTHON_TESTS="test_io test_capi …"
+names other modules; make check-cpython runs all.
 """
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -57,10 +59,10 @@ def check(python: Python, wanted: list[str], place: Path, least: int, *flags: st
     assert sum(ours.values()) >= least, ours
     failed = failures(ours)
     if failed:
-        print(f"# failed at first: {sorted(failed)}")
         again = [name for name in modules if any(case.startswith(f"test.{name.removeprefix('test.')}.") for case in failed)]
         failed -= failures(run(python, again, place / "stock", *flags, preload=False))
         if failed:
+            warnings.warn(f"failed at first: {sorted(failed)}")
             failed &= failures(run(python, again, place / "again", *flags, preload=True))
     assert not failed, f"these pass without the library: {sorted(failed)}"
 
