@@ -449,7 +449,8 @@ void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 	struct pa_pool *pool = pa_heap_find(heap, p, function);
 
 	if (pool && pa_load_relaxed(&pool->owner) == pa_heap_tag(heap))
-		pa_heap_put(heap, pool, p); /* it had the key, and yet was live */
+		pa_heap_put(heap, pool,
+			    p); /* nobody has tried the fast way, or it has the key and yet is live */
 	else if (pool)
 		free_remote(pool, p);
 	else if (!pa_large_free(p))
@@ -478,16 +479,14 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 	}
 }
 
-/* It is others who have what is too much: give back for them, now and then. */
-static void relieve_others(struct pa_heap *heap)
+/* Whether it is time again to give back for others, too. */
+static bool is_helpful(struct pa_heap *heap)
 {
 	uint64_t tick = pa_load_relaxed(&pa_reserve.ticks);
+	bool is_new = tick != heap->helped_tick;
 
-	if (tick == heap->helped_tick)
-		return;
 	heap->helped_tick = tick;
-	pa_heap_serve_abandoned(1);
-	pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, RELIEVE_ARENAS);
+	return is_new;
 }
 
 uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
@@ -501,8 +500,12 @@ void pa_heap_relieve(struct pa_heap *heap)
 		return; /* if that was not enough, the next one goes on */
 	if (pa_reserve_is_refused())
 		return;
+	bool helps = is_helpful(heap);
+	if (helps)
+		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, 1); /* what nobody uses goes first */
 	if (heap->dirty_units <= OWN_UNITS) {
-		relieve_others(heap);
+		if (helps)
+			pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, RELIEVE_ARENAS);
 		return;
 	}
 	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
@@ -604,6 +607,56 @@ size_t pa_heap_trim(struct pa_heap *heap)
 	pa_placement_flush(heap);
 	pa_heap_leave(heap, was_busy);
 	return units << PA_UNIT_SHIFT;
+}
+
+/* Into the lists, where their dead units are looked for. */
+static void retire_currents(struct pa_heap *heap)
+{
+	for (unsigned i = 0; i < PA_CLASSES; i++) {
+		struct pa_pool *pool = heap->current[i];
+		if (pool == &pa_no_pool)
+			continue;
+		if (pa_pool_used(pool) == 0) {
+			pa_heap_free_current(heap, pool);
+			continue;
+		}
+		heap->current[i] = &pa_no_pool;
+		pool->state = PA_POOL_FULL; /* in no list */
+		pa_heap_place_pool(heap, pool);
+	}
+}
+
+void pa_heap_retire(struct pa_heap *heap)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	if (pa_load_relaxed(&heap->remote_pools))
+		pa_heap_collect_remote(heap);
+	retire_currents(heap);
+	pa_shelf_find_dead(heap);
+	pa_placement_flush(heap);
+	pa_heap_leave(heap, was_busy);
+}
+
+enum pa_heap_rest pa_heap_give_back(struct pa_heap *heap, enum pa_reserve_goal goal)
+{
+	bool was_busy = pa_heap_enter(heap), is_refused = pa_reserve_is_refused();
+
+	if (pa_load_relaxed(&heap->remote_pools))
+		pa_heap_collect_remote(heap);
+	if (goal == PA_RESERVE_NOTHING)
+		pa_heap_trim(heap);
+	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && !is_refused; n++) {
+		if (!pa_reserve_is_above(goal))
+			break;
+		pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
+		pa_placement_flush(heap);
+	}
+	bool is_dirty = heap->queue_first != NULL;
+	pa_heap_leave(heap, was_busy);
+	if (goal == PA_RESERVE_NOTHING)
+		return PA_HEAP_REST_NOTHING;
+	return is_dirty ? PA_HEAP_REST_DIRTY : PA_HEAP_REST_UNKNOWN;
 }
 
 void pa_heap_check(struct pa_heap *heap)

@@ -45,6 +45,13 @@ enum pa_heap_state {
 	PA_HEAP_QUARANTINED, /* its thread vanished by a fork in the midst of a change: not to be touched */
 };
 
+/* What an abandoned heap has to give back; each is more than the one before. */
+enum pa_heap_rest {
+	PA_HEAP_REST_NOTHING,
+	PA_HEAP_REST_UNKNOWN, /* nothing that is known */
+	PA_HEAP_REST_DIRTY,
+};
+
 /* H5. Who holds it is told, for a child of a fork has to free what nobody in it holds. */
 enum pa_heap_lock {
 	PA_HEAP_UNLOCKED,
@@ -79,6 +86,7 @@ struct pa_heap {
 	uint32_t id;                                   /* [const] 1 and up, for people */
 	uint8_t kind;                                  /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                                 /* [lock: life] enum pa_heap_state */
+	uint8_t rest;                                  /* [lock: life] enum pa_heap_rest */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
 	_Atomic(uint8_t) lock; /* [atomic] enum pa_heap_lock: who changes its lists or free slots */
 
@@ -124,11 +132,14 @@ struct pa_heap *pa_heap_acquire(enum pa_heap_kind kind);
 /* The heap of one of CPython's interpreters, made at its first request.  NULL: no memory. */
 struct pa_heap *pa_heap_of_interpreter(const void *interpreter);
 
-/* The owner ends: give back what is free, and leave the rest to be adopted. */
+/* The owner ends: leave the heap to be adopted, with what is free in it as far as the reserve allows. */
 void pa_heap_abandon(struct pa_heap *heap);
 
-/* Collect remote frees and give back free memory of so many heaps that nobody owns, if they have any. */
-void pa_heap_serve_abandoned(unsigned at_most);
+/*
+ * For heaps that nobody owns: collect what others have freed there, and give back what is above the goal.  Does so
+ * so many times at most, a bounded amount of work each but for PA_RESERVE_NOTHING; false if there is no more to do.
+ */
+bool pa_heap_serve_abandoned(enum pa_reserve_goal goal, unsigned at_most);
 
 /* pa_heap_purge_slots for all heaps but one. */
 void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goal, unsigned at_most);
@@ -170,8 +181,8 @@ bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes
 
 void pa_heap_settle(struct pa_heap *heap, struct pa_pool *pool);
 
-/* Free what pa_heap_free did not: another owner's block or a large one; or end with a message. */
-PA_COLD void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function);
+/* Free what pa_heap_free did not (another owner's block, a large one) or any other; or end with a message. */
+void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function);
 
 /* Give back what belongs to no heap, until the goal is reached: free arenas and large mappings.  Returns units. */
 uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal);
@@ -181,6 +192,12 @@ void pa_heap_relieve(struct pa_heap *heap);
 
 /* Give back everything that is free. Returns bytes. */
 size_t pa_heap_trim(struct pa_heap *heap);
+
+/* Nobody allocates from the heap for now: no pool is current, and all pages in which nothing is live are found. */
+void pa_heap_retire(struct pa_heap *heap);
+
+/* Collect what others have freed in such a heap, and give back what is above the goal; returns what is left. */
+enum pa_heap_rest pa_heap_give_back(struct pa_heap *heap, enum pa_reserve_goal goal);
 
 /*
  * sweep.c: give back the free slots of one arena, and as much of its pools' dead units as depth says;

@@ -39,12 +39,23 @@ void pa_idle_set_hook(bool (*purge_unused)(void))
 	pa_store_release(&purge_unused_hook, purge_unused);
 }
 
+/* No more often than there are arenas: where the system refuses, there is no end to it. */
+static void serve_abandoned(void)
+{
+	uint64_t times = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;
+
+	while (times-- > 0 && !pa_load_relaxed(&idle.quit) &&
+	       pa_heap_serve_abandoned(PA_RESERVE_FLOOR, 1))
+		;
+}
+
 static void give_back(void)
 {
 	bool (*purge_unused)(void) =
 		pa_load_acquire(&purge_unused_hook); /* pairs with pa_idle_set_hook */
 
 	pa_heap_shrink_caches(PA_RESERVE_FLOOR);
+	serve_abandoned();
 	pa_heap_purge_all_slots(NULL, PA_RESERVE_FLOOR, UINT_MAX);
 	/* Also where no more is known to be dead: that is an estimate. */
 	while (purge_unused && !pa_load_relaxed(&idle.quit) && purge_unused())

@@ -2,8 +2,9 @@
 /*
  * idle.h: a process that does nothing calls nothing, and yet its reserve has to go back.  While there
  * is a reserve worth it, a thread sleeps, and looks twice a second whether the policy has looked.  If
- * not, it gives back what can be reached without the owners (free arenas, freed large mappings, free
- * slots of all heaps), has the hook do what can be done in the owners' place, and ends.  It also ends before a fork, so that no process is ever forked with it.
+ * not, it gives back what can be reached without the owners (free arenas, freed large mappings, what is
+ * free in heaps that have none, free slots of the others), has the hook do what can be done in the owners' place, and
+ * ends.  It also ends before a fork, so that no process is ever forked with it.
  */
 #ifndef PA_IDLE_H
 #define PA_IDLE_H

@@ -9,6 +9,7 @@
 #include "lock.h"
 #include "os.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -47,8 +48,8 @@ static void *allocate_class(struct pa_heap *heap, unsigned class_index)
 /* Memory that is sure to be zero sets *is_zero, if somebody wants to know. */
 static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 {
-	if (bytes <= PA_TINY_MAX)
-		return allocate_class(heap, pa_class_of_tiny(bytes));
+	if (bytes <= PA_LINEAR_MAX)
+		return allocate_class(heap, pa_class_of_linear(bytes));
 	if (bytes <= PA_SMALL_MAX)
 		return allocate_class(heap, pa_class_of_small(bytes));
 	if (bytes <= PA_MEDIUM_MAX)
@@ -197,7 +198,7 @@ void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, si
 		return reallocate_other(heap, p, bytes, function);
 	size_t had = pa_pool_class(pool)->block_bytes;
 	if (had <= PA_TINY_MAX && bytes <= PA_TINY_MAX) {
-		unsigned class_index = pa_class_of_tiny(bytes);
+		unsigned class_index = pa_class_of_linear(bytes);
 		if (class_index == pool->class_index)
 			return p;
 		void *moved = pa_heap_pop(heap, class_index);
@@ -332,7 +333,7 @@ void pa_free(void *p, const char *function)
 	if (pa_is_hardened())
 		free_hardened(p, PA_HARDEN_ANY_SIZE, function);
 	else
-		release(pa_thread_heap, p, function);
+		pa_heap_free_slow(pa_thread_heap, p, function);
 }
 
 void pa_free_sized(void *p, size_t bytes, const char *function)
@@ -340,7 +341,7 @@ void pa_free_sized(void *p, size_t bytes, const char *function)
 	if (pa_is_hardened())
 		free_hardened(p, bytes, function);
 	else
-		release(pa_thread_heap, p, function);
+		pa_heap_free_slow(pa_thread_heap, p, function);
 }
 
 size_t pa_usable_bytes(const void *p, const char *function)
@@ -389,7 +390,9 @@ size_t pa_malloc_trim(void)
 		pa_harden_flush(hardened_heap);
 	if (pa_malloc_heap() != &pa_no_heap)
 		bytes += pa_heap_trim(pa_malloc_heap());
-	pa_heap_serve_abandoned(UINT32_MAX);
+	uint32_t mark = pa_reserve_mark();
+	pa_heap_serve_abandoned(PA_RESERVE_NOTHING, UINT_MAX);
+	bytes += (size_t)(pa_reserve_mark() - mark) << PA_UNIT_SHIFT;
 	bytes += (size_t)pa_heap_shrink_caches(PA_RESERVE_NOTHING) << PA_UNIT_SHIFT;
 	return bytes;
 }

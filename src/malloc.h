@@ -25,8 +25,8 @@ void *pa_reallocate_slow(struct pa_heap *heap, struct pa_pool *pool, void *p, si
 /* A block that is at hand; NULL if there is none, or the request is not a small one. */
 PA_INLINE void *pa_allocate_fast(struct pa_heap *heap, size_t bytes)
 {
-	if (PA_LIKELY(bytes <= PA_TINY_MAX))
-		return pa_heap_pop(heap, pa_class_of_tiny(bytes));
+	if (PA_LIKELY(bytes <= PA_LINEAR_MAX))
+		return pa_heap_pop(heap, pa_class_of_linear(bytes));
 	return bytes <= PA_SMALL_MAX ? pa_heap_pop(heap, pa_class_of_small(bytes)) : NULL;
 }
 
@@ -39,8 +39,8 @@ PA_INLINE void *pa_allocate(struct pa_heap *heap, size_t bytes)
 
 PA_INLINE void *pa_allocate_zero(struct pa_heap *heap, size_t bytes)
 {
-	if (PA_LIKELY(bytes <= PA_TINY_MAX)) {
-		void *block = pa_heap_pop(heap, pa_class_of_tiny(bytes));
+	if (PA_LIKELY(bytes <= PA_LINEAR_MAX)) {
+		void *block = pa_heap_pop(heap, pa_class_of_linear(bytes));
 		if (PA_LIKELY(block != NULL))
 			return memset(block, 0, bytes);
 	}
@@ -73,7 +73,7 @@ void *pa_malloc(size_t bytes);
 void *pa_calloc(size_t bytes);
 void *pa_realloc(void *p, size_t bytes, const char *function);
 void *pa_memalign(size_t align, size_t bytes); /* align is a power of two */
-void pa_free(void *p, const char *function);
+void pa_free(void *p, const char *function);   /* what pa_heap_free did not, or any block */
 
 /* A hardened process makes sure that so many bytes were asked for. */
 void pa_free_sized(void *p, size_t bytes, const char *function);

@@ -147,7 +147,7 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 
 	if (arena)
 		return arena;
-	pa_heap_serve_abandoned(SERVED_AT_ONCE);
+	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, SERVED_AT_ONCE);
 	arena = pa_manager_take(heap);
 	if (!arena)
 		return NULL;

@@ -312,20 +312,45 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 }
 
 /*
- * With n live blocks thrown at r units at random, r * (1 - 1/r)^n units are dead.  The parabola
- * through r at n = 0 and 0 at n = 2 r is close enough and needs no table.  A live block of several
- * units holds that many.
+ * Blocks of a unit and more: a unit lies in one of them, or in two where one ends and the next begins, and is
+ * dead where they are free, as free out of so many blocks are.
  */
+static unsigned expect_dead_of_large(unsigned bytes, unsigned present, unsigned free, unsigned blocks)
+{
+	unsigned in_two = bytes % PA_UNIT_BYTES == 0 ? 0 : (unsigned)PA_UNIT_BYTES; /* of each block */
+	unsigned cases = bytes * blocks * blocks;
+	unsigned dead = present * free * ((bytes - in_two) * blocks + in_two * free);
+
+	return (2 * dead + cases) / (2 * cases);
+}
+
+/*
+ * Smaller ones: with n thrown at r units at random, r * (1 - 1/r)^n units are dead.  The parabola through r at
+ * n = 0 and 0 at n = 2 r is close enough and needs no table.  One of more than half a unit lies in two, mostly.
+ */
+static unsigned expect_dead_of_small(unsigned bytes, unsigned present, unsigned used)
+{
+	unsigned unit = (unsigned)PA_UNIT_BYTES;
+	unsigned held = bytes <= unit / 2 ? used : used + used * bytes / unit;
+	unsigned rest = 2 * present - (unsigned)pa_min(held, 2 * present);
+
+	return rest * rest / (4 * present);
+}
+
 unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 {
 	const struct pa_class *class = pa_pool_class(pool);
-	unsigned present = pa_count_bits(pa_pool_units(pool->class_index) & (uint16_t)~pool->absent);
-	unsigned weight = 1 + (class->block_bytes - 1) / (unsigned)PA_UNIT_BYTES;
-	unsigned held = (unsigned)pa_pool_used(pool) * weight;
+	uint16_t all = pa_pool_units(pool->class_index);
+	unsigned present = pa_count_bits(all & (uint16_t)~pool->absent);
+	unsigned used = (unsigned)pa_pool_used(pool);
 
-	if (present == 0 || held >= 2 * present)
+	if (present == 0)
 		return 0;
-	return (2 * present - held) * (2 * present - held) / (4 * present);
+	if (class->block_bytes < PA_UNIT_BYTES)
+		return expect_dead_of_small(class->block_bytes, present, used);
+	unsigned blocks = (unsigned)pa_max(class->blocks * present / pa_count_bits(all), 1);
+	return expect_dead_of_large(class->block_bytes, present,
+				    blocks - (unsigned)pa_min(blocks, used), blocks);
 }
 
 bool pa_pool_has_sound_link(const struct pa_pool *pool, const struct pa_block *block)

@@ -8,6 +8,8 @@
 #include "manager.h"
 #include "placement.h"
 
+#define SERVED_AT_ONCE 4 /* abandoned heaps, where another one is added to them */
+
 /* [lock: life] */
 static struct {
 	struct pa_heap *first, *last; /* all, in order of id */
@@ -116,44 +118,66 @@ static void put_abandoned_locked(struct pa_heap *heap)
 	pa_store_relaxed(&heap->thread, 0);
 	heap->interpreter = NULL;
 	heap->large_seen = (struct pa_large_seen){ 0 }; /* a fork may have torn it */
+	heap->rest = PA_HEAP_REST_DIRTY;
 	heap->next_abandoned = registry.abandoned;
 	registry.abandoned = heap;
 }
 
 void pa_heap_abandon(struct pa_heap *heap)
 {
-	pa_heap_trim(heap);
+	pa_heap_retire(heap);
 	pa_lock(PA_LOCK_LIFE);
 	put_abandoned_locked(heap);
 	pa_unlock(PA_LOCK_LIFE);
+	if (pa_reserve_is_exceeded() && pa_heap_shrink_caches(PA_RESERVE_LIMIT) == 0)
+		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, SERVED_AT_ONCE);
 }
 
-/* One that has something to collect or to give back. */
-static struct pa_heap *take_abandoned_locked(void)
+/* Of those that have something to collect or to give back, the one that waits for longest. */
+static struct pa_heap *take_abandoned_locked(enum pa_reserve_goal goal)
 {
-	struct pa_heap **link = &registry.abandoned;
+	bool is_above = pa_reserve_is_above(goal);
+	unsigned rest = goal == PA_RESERVE_NOTHING ? PA_HEAP_REST_UNKNOWN : PA_HEAP_REST_DIRTY;
+	struct pa_heap **found = NULL;
 
-	while (*link && !pa_load_relaxed(&(*link)->remote_pools) && !(*link)->queue_first)
-		link = &(*link)->next_abandoned;
-	struct pa_heap *heap = *link;
+	for (struct pa_heap **link = &registry.abandoned; *link; link = &(*link)->next_abandoned)
+		if (pa_load_relaxed(&(*link)->remote_pools) || (is_above && (*link)->rest >= rest))
+			found = link;
+	struct pa_heap *heap = found ? *found : NULL;
 	if (heap) {
-		*link = heap->next_abandoned;
+		*found = heap->next_abandoned;
 		heap->next_abandoned = NULL;
 		heap->state = PA_HEAP_OWNED;
 	}
 	return heap;
 }
 
-void pa_heap_serve_abandoned(unsigned at_most)
+/* Behind all others: it is the last to be adopted. */
+static void put_served_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 {
-	while (at_most-- > 0) {
+	struct pa_heap **link = &registry.abandoned;
+
+	while (*link)
+		link = &(*link)->next_abandoned;
+	heap->state = PA_HEAP_ABANDONED;
+	heap->rest = (uint8_t)rest;
+	*link = heap;
+}
+
+bool pa_heap_serve_abandoned(enum pa_reserve_goal goal, unsigned at_most)
+{
+	for (; at_most > 0; at_most--) {
 		pa_lock(PA_LOCK_LIFE);
-		struct pa_heap *heap = take_abandoned_locked();
+		struct pa_heap *heap = take_abandoned_locked(goal);
 		pa_unlock(PA_LOCK_LIFE);
 		if (!heap)
-			return;
-		pa_heap_abandon(heap);
+			return false;
+		enum pa_heap_rest rest = pa_heap_give_back(heap, goal);
+		pa_lock(PA_LOCK_LIFE);
+		put_served_locked(heap, rest);
+		pa_unlock(PA_LOCK_LIFE);
 	}
+	return true;
 }
 
 void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goal, unsigned at_most)

@@ -14,7 +14,7 @@
 static void trim(struct pa_heap *heap)
 {
 	pa_heap_trim(heap);
-	pa_heap_serve_abandoned(UINT_MAX);
+	pa_heap_serve_abandoned(PA_RESERVE_NOTHING, UINT_MAX);
 	pa_heap_purge_all_slots(heap, PA_RESERVE_NOTHING, UINT_MAX);
 	pa_heap_shrink_caches(PA_RESERVE_NOTHING);
 }

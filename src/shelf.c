@@ -105,6 +105,8 @@ void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool)
 		pool->bucket = (uint8_t)bucket;
 		if (state != PA_POOL_FULL)
 			pa_shelf_link(heap, pool);
+		else
+			pa_heap_set_dead_units(heap, pool, 0);
 	}
 	pa_pool_set_watermark(pool, next_watermark(pool, bucket));
 }
@@ -128,6 +130,29 @@ void pa_shelf_expect_dead_anew(struct pa_heap *heap)
 				bool is_free = arena->free_slots >> slot & 1;
 				if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE)
 					pa_shelf_expect_dead(heap, pool);
+				slot += is_free ? 1u : pa_pool_slots(pool);
+			}
+}
+
+static void find_dead(struct pa_heap *heap, struct pa_pool *pool)
+{
+	struct pa_arena *arena = pa_arena_of(pool);
+
+	if (pool->list)
+		pa_pool_take_dead(pool, pa_arena_slot_start(arena, pa_arena_slot(pool)));
+	pa_heap_place_pool(heap, pool);
+	pa_heap_set_dead_units(heap, pool, pool->state == PA_POOL_FULL ? 0 : idle_units(pool));
+}
+
+void pa_shelf_find_dead(struct pa_heap *heap)
+{
+	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
+			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
+				struct pa_pool *pool = &arena->pools[slot];
+				bool is_free = arena->free_slots >> slot & 1;
+				if (!is_free && pool->state != PA_POOL_RUN)
+					find_dead(heap, pool);
 				slot += is_free ? 1u : pa_pool_slots(pool);
 			}
 }

@@ -40,6 +40,12 @@ void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool);
 void pa_shelf_expect_dead_anew(struct pa_heap *heap);
 
 /*
+ * Find the dead units of all pools: what is free in them leaves the lists, and they count until they are given
+ * back or taken up again.
+ */
+void pa_shelf_find_dead(struct pa_heap *heap);
+
+/*
  * List all pools of a parted heap again, if it has grown so far that what it shares matters less than what
  * lies idle there.  Where there is no other memory (is_needed), those of any heap, and those as well that wait
  * for more frees.

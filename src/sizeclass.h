@@ -3,9 +3,9 @@
  * sizeclass.h: which block sizes there are, and how pools are cut into them.  Pure arithmetic and one
  * constant table; no state.
  *
- * Class 0 serves requests of no bytes and class c requests of 16 * c bytes up to 512, so that the
- * fast path finds its class by one shift.  Above, each doubling has 32 classes (at most 3.1 % apart)
- * up to PA_SMALL_MAX.  Requests above that are page runs.
+ * Class 0 serves requests of no bytes and class c requests of 16 * c bytes up to 1024, so that the
+ * fast path finds its class by one shift.  From 512 bytes on, each doubling has 32 classes (at most 3.1 %
+ * apart) up to PA_SMALL_MAX; those of the first are 16 bytes apart as well.  Requests above that are page runs.
  *
  * So many classes waste little within blocks, but a page for each that is hardly used.  Therefore a
  * heap begins with the coarse ones, every fourth from 512 bytes on.  The others get pools of their own
@@ -16,7 +16,8 @@
 
 #include "base.h"
 
-#define PA_TINY_MAX 512u /* one class every 16 bytes up to here */
+#define PA_TINY_MAX 512u    /* a class that is asked for has pools of its own up to here */
+#define PA_LINEAR_MAX 1024u /* one class every 16 bytes up to here */
 #define PA_TINY_CLASSES (PA_TINY_MAX / 16 + 1)
 #define PA_DOUBLINGS 5u /* 512 to 16384 */
 #define PA_CLASSES (PA_TINY_CLASSES + 32 * PA_DOUBLINGS)
@@ -47,7 +48,8 @@ struct pa_class {
 
 extern const struct pa_class pa_classes[PA_CLASSES + 1];
 
-PA_INLINE unsigned pa_class_of_tiny(size_t bytes)
+/* The class of a request up to PA_LINEAR_MAX. */
+PA_INLINE unsigned pa_class_of_linear(size_t bytes)
 {
 	return (unsigned)(bytes + 15) >> 4;
 }
@@ -75,7 +77,7 @@ PA_INLINE unsigned pa_class_coarse(unsigned class_index)
 
 PA_INLINE unsigned pa_class_of(size_t bytes)
 {
-	return bytes <= PA_TINY_MAX ? pa_class_of_tiny(bytes) : pa_class_of_small(bytes);
+	return bytes <= PA_LINEAR_MAX ? pa_class_of_linear(bytes) : pa_class_of_small(bytes);
 }
 
 /*

@@ -44,6 +44,7 @@ inline change_lists(heap)
 	heap_lock[heap] = false
 }
 
+/* pa_heap_retire, pa_heap_give_back */
 inline trim(heap)
 {
 	change_lists(heap);
@@ -89,7 +90,7 @@ inline acquire(heap)
 	unlock_life()
 }
 
-/* pa_heap_serve_abandoned: the first that has something to collect. */
+/* pa_heap_serve_abandoned: one that has something to collect; which of them makes no difference here. */
 inline serve_abandoned()
 {
 	lock_life();

@@ -836,6 +836,22 @@ static void test_adoption(void **state)
 	/* Let the teardown's abandon and the next test's acquire meet the same heap. */
 }
 
+/* Adopt the heap, wherever it stands among those that wait. */
+static void adopt_again(void)
+{
+	enum { OTHERS_MAX = 64 };
+	struct pa_heap *others[OTHERS_MAX], *adopted;
+	unsigned count = 0;
+
+	while ((adopted = pa_heap_acquire(PA_HEAP_THREAD)) != heap) {
+		if (count == OTHERS_MAX)
+			capture_fail("it does not wait");
+		others[count++] = adopted;
+	}
+	while (count > 0)
+		pa_heap_abandon(others[--count]);
+}
+
 /* Blocks of a heap without owner, freed by others, do not keep its memory for ever. */
 static void test_abandoned_heaps_are_served(void **state)
 {
@@ -849,10 +865,105 @@ static void test_abandoned_heaps_are_served(void **state)
 	pa_heap_abandon(heap);
 	free_elsewhere(blocks, 2000);
 	assert_in_range(arena_count(&dirty), 1, 3);
-	pa_heap_serve_abandoned(UINT32_MAX);
+	pa_heap_serve_abandoned(PA_RESERVE_NOTHING, UINT32_MAX);
 	assert_int_equal(arena_count(&dirty), 0);
 	assert_int_equal(heap->state, PA_HEAP_ABANDONED);
-	assert_ptr_equal(pa_heap_acquire(PA_HEAP_THREAD), heap);
+	adopt_again();
+}
+
+/* What a thread leaves free is there for the next one, as far as the reserve allows; the rest goes. */
+static void test_free_memory_outlives_its_thread(void **state)
+{
+	static void *blocks[2000];
+	unsigned dirty, left;
+	(void)state;
+
+	for (unsigned i = 0; i < 2000; i++)
+		blocks[i] = memset(pa_allocate(heap, 400), 1, 400);
+	for (unsigned i = 0; i < 2000; i++)
+		if (i % 100 > 0)
+			release(heap, blocks[i]);
+	uint64_t purged = pa_load_relaxed(&pa_reserve.purged_units);
+	pa_heap_abandon(heap);
+	assert_int_equal(heap->state, PA_HEAP_ABANDONED);
+	for (unsigned i = 0; i < PA_CLASSES; i++)
+		assert_ptr_equal(heap->current[i], &pa_no_pool);
+	arena_count(&dirty);
+	assert_in_range(dirty, 150, 195); /* of 195 pages, those that hold nothing */
+	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, UINT32_MAX);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.purged_units), purged);
+
+	assert_ptr_equal(pa_heap_acquire(PA_HEAP_THREAD), heap); /* it waits for the shortest time */
+	pa_heap_check(heap);
+	keep(100 * PA_UNIT_BYTES);
+	pa_heap_abandon(heap);
+	arena_count(&left);
+	assert_in_range(left, 0, 100);
+	assert_in_range(pa_load_relaxed(&pa_reserve.purged_units) - purged, dirty - 100, 195);
+	adopt_again();
+	pa_heap_check(heap);
+	pa_heap_abandon(heap);
+	pa_store_relaxed(&pa_reserve.floor_units, 50); /* as an idle process does */
+	pa_heap_serve_abandoned(PA_RESERVE_FLOOR, UINT32_MAX);
+	arena_count(&left);
+	assert_in_range(left, 0, 50);
+	keep(0);
+	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, UINT32_MAX);
+	arena_count(&left);
+	assert_int_equal(left, 0);
+
+	adopt_again();
+	for (unsigned i = 0; i < 2000; i += 100)
+		release(heap, blocks[i]);
+}
+
+/* Pages are found in which nothing is live, be the pool ever so full elsewhere; a trim has them in any case. */
+static void test_pages_of_ended_threads_are_found(void **state)
+{
+	static void *blocks[256];
+	unsigned dirty;
+	(void)state;
+
+	for (unsigned i = 0; i < 256; i++)
+		blocks[i] = memset(pa_allocate(heap, 64), 1, 64);
+	for (unsigned i = 60; i < 250; i++)
+		release(heap, blocks[i]);
+	pa_heap_abandon(heap);
+	arena_count(&dirty);
+	assert_in_range(dirty, 2, 3);
+	pa_heap_serve_abandoned(PA_RESERVE_NOTHING, UINT32_MAX);
+	arena_count(&dirty);
+	assert_int_equal(dirty, 0);
+	assert_false(pa_heap_serve_abandoned(PA_RESERVE_NOTHING, 1)); /* nothing is left */
+	adopt_again();
+	for (unsigned i = 0; i < 256; i++)
+		if (i < 60 || i >= 250)
+			release(heap, blocks[i]);
+}
+
+/* A current pool that has been empty counts as dead until somebody looks, though it is full again. */
+static void test_full_again_at_the_end_of_a_thread(void **state)
+{
+	static void *blocks[8];
+	unsigned dirty;
+	(void)state;
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 8; i++)
+			blocks[i] = memset(pa_allocate(heap, 2048), 1, 2048);
+		if (round == 0)
+			for (unsigned i = 0; i < 8; i++)
+				release(heap, blocks[i]);
+	}
+	assert_true(pool_of(blocks[0])->dead_units > 0);
+	keep(0);
+	pa_heap_abandon(heap);
+	adopt_again();
+	pa_heap_check(heap);
+	arena_count(&dirty);
+	assert_int_equal(dirty, 0);
+	for (unsigned i = 0; i < 8; i++)
+		release(heap, blocks[i]);
 }
 
 static void test_heaps_of_interpreters(void **state)
@@ -945,7 +1056,7 @@ static void fork_with_lost_owners(void)
 		release(own, q); /* goes to the lost heap's list, and stays there */
 		if (!pa_load_relaxed(&busy->remote_pools))
 			_exit(5);
-		pa_heap_serve_abandoned(UINT32_MAX);
+		pa_heap_serve_abandoned(PA_RESERVE_NOTHING, UINT32_MAX);
 		if (!pa_load_relaxed(&busy->remote_pools) || busy->state != PA_HEAP_QUARANTINED)
 			_exit(6);
 		for (unsigned n = 0; n < 8; n++)
@@ -1667,6 +1778,9 @@ int main(void)
 		point(test_refusals_are_not_asked_for),
 		point(test_adoption),
 		point(test_abandoned_heaps_are_served),
+		point(test_free_memory_outlives_its_thread),
+		point(test_pages_of_ended_threads_are_found),
+		point(test_full_again_at_the_end_of_a_thread),
 		point(test_heaps_of_interpreters),
 		point(test_full_pools_wait),
 		point(test_lost_owners_after_a_fork),

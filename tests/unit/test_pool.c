@@ -542,6 +542,40 @@ static void test_expected_dead_units(void **state)
 	}
 }
 
+/* So many live blocks at random places. */
+static void scatter(struct dice *dice, unsigned used)
+{
+	unsigned left = class_of_pool()->blocks;
+
+	for (unsigned i = 0; i < class_of_pool()->blocks; i++, left--) {
+		live[i] = dice_below(dice, left) < used;
+		used -= live[i];
+	}
+}
+
+/* Of large blocks, the estimate is no further from the mean of many pools than two units. */
+static void test_expected_dead_units_of_large_blocks(void **state)
+{
+	struct dice dice = { 31 };
+	(void)state;
+
+	for (unsigned c = pa_class_of(2048); c < PA_CLASSES; c += 3) {
+		begin(c);
+		carve_all();
+		for (unsigned used = 0; used <= class_of_pool()->blocks; used++) {
+			enum { TRIES = 32 };
+			int sum = 0;
+			for (unsigned n = 0; n < TRIES; n++) {
+				scatter(&dice, used);
+				sum += (int)pa_count_bits(dead_by_model());
+			}
+			set_used((int)used);
+			int expected = TRIES * (int)pa_pool_expect_dead(&pool);
+			assert_in_range(sum - expected + 2 * TRIES, 0, 4 * TRIES);
+		}
+	}
+}
+
 /* A pool of which every unit can be seen to be dead is never thought to have no dead ones. */
 static void test_one_live_block_leaves_units_to_expect(void **state)
 {
@@ -571,6 +605,7 @@ int main(void)
 		cmocka_unit_test(test_live_blocks_that_hold_the_key),
 		cmocka_unit_test(test_remote_blocks_are_live),
 		cmocka_unit_test(test_expected_dead_units),
+		cmocka_unit_test(test_expected_dead_units_of_large_blocks),
 		cmocka_unit_test(test_one_live_block_leaves_units_to_expect),
 	};
 

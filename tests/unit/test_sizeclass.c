@@ -57,9 +57,9 @@ static void test_class_of_every_size(void **state)
 
 	for (size_t bytes = 0; bytes <= PA_SMALL_MAX; bytes++) {
 		assert_int_equal(pa_class_of(bytes), search(bytes, 1));
-		if (bytes <= PA_TINY_MAX)
-			assert_int_equal(pa_class_of_tiny(bytes), search(bytes, 1));
-		else
+		if (bytes <= PA_LINEAR_MAX)
+			assert_int_equal(pa_class_of_linear(bytes), search(bytes, 1));
+		if (bytes > PA_TINY_MAX)
 			assert_int_equal(pa_class_of_small(bytes), search(bytes, 1));
 	}
 }
