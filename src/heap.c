@@ -448,9 +448,9 @@ void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 {
 	struct pa_pool *pool = pa_heap_find(heap, p, function);
 
+	/* One of the heap's own has the key, and yet is live; or nobody has tried the fast way. */
 	if (pool && pa_load_relaxed(&pool->owner) == pa_heap_tag(heap))
-		pa_heap_put(heap, pool,
-			    p); /* nobody has tried the fast way, or it has the key and yet is live */
+		pa_heap_put(heap, pool, p);
 	else if (pool)
 		free_remote(pool, p);
 	else if (!pa_large_free(p))
@@ -501,7 +501,7 @@ void pa_heap_relieve(struct pa_heap *heap)
 	if (pa_reserve_is_refused())
 		return;
 	bool helps = is_helpful(heap);
-	if (helps)
+	if (helps && pa_heap_has_dirty_abandoned())
 		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, 1); /* what nobody uses goes first */
 	if (heap->dirty_units <= OWN_UNITS) {
 		if (helps)
@@ -616,13 +616,15 @@ static void retire_currents(struct pa_heap *heap)
 		struct pa_pool *pool = heap->current[i];
 		if (pool == &pa_no_pool)
 			continue;
+		heap->current[i] = &pa_no_pool;
 		if (pa_pool_used(pool) == 0) {
 			pa_heap_free_current(heap, pool);
-			continue;
+		} else if (!pool->list) {
+			retire_current(heap, pool);
+		} else {
+			pool->state = PA_POOL_FULL; /* in no list */
+			pa_heap_place_pool(heap, pool);
 		}
-		heap->current[i] = &pa_no_pool;
-		pool->state = PA_POOL_FULL; /* in no list */
-		pa_heap_place_pool(heap, pool);
 	}
 }
 
@@ -634,29 +636,9 @@ void pa_heap_retire(struct pa_heap *heap)
 		pa_heap_collect_remote(heap);
 	retire_currents(heap);
 	pa_shelf_find_dead(heap);
+	heap->is_searched = true;
 	pa_placement_flush(heap);
 	pa_heap_leave(heap, was_busy);
-}
-
-enum pa_heap_rest pa_heap_give_back(struct pa_heap *heap, enum pa_reserve_goal goal)
-{
-	bool was_busy = pa_heap_enter(heap), is_refused = pa_reserve_is_refused();
-
-	if (pa_load_relaxed(&heap->remote_pools))
-		pa_heap_collect_remote(heap);
-	if (goal == PA_RESERVE_NOTHING)
-		pa_heap_trim(heap);
-	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && !is_refused; n++) {
-		if (!pa_reserve_is_above(goal))
-			break;
-		pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
-		pa_placement_flush(heap);
-	}
-	bool is_dirty = heap->queue_first != NULL;
-	pa_heap_leave(heap, was_busy);
-	if (goal == PA_RESERVE_NOTHING)
-		return PA_HEAP_REST_NOTHING;
-	return is_dirty ? PA_HEAP_REST_DIRTY : PA_HEAP_REST_UNKNOWN;
 }
 
 void pa_heap_check(struct pa_heap *heap)

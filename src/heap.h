@@ -48,7 +48,7 @@ enum pa_heap_state {
 /* What an abandoned heap has to give back; each is more than the one before. */
 enum pa_heap_rest {
 	PA_HEAP_REST_NOTHING,
-	PA_HEAP_REST_UNKNOWN, /* nothing that is known */
+	PA_HEAP_REST_UNKNOWN, /* what a trim would find, if anything */
 	PA_HEAP_REST_DIRTY,
 };
 
@@ -87,6 +87,7 @@ struct pa_heap {
 	uint8_t kind;                                  /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                                 /* [lock: life] enum pa_heap_state */
 	uint8_t rest;                                  /* [lock: life] enum pa_heap_rest */
+	bool is_searched;                              /* [owner] its dead units were looked for */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
 	_Atomic(uint8_t) lock; /* [atomic] enum pa_heap_lock: who changes its lists or free slots */
 
@@ -111,6 +112,7 @@ struct pa_heap {
 	const void *interpreter;   /* [lock: life] CPython's, of an interpreter heap */
 	struct pa_heap *next;      /* [lock: life] of all heaps, in order of id */
 	struct pa_heap *next_abandoned;   /* [lock: life] */
+	uint64_t stamp;                   /* [lock: life] when it was put among the abandoned */
 	_Atomic(uint64_t) trim_served;    /* [owner] see request.h */
 	struct pa_quarantine *quarantine; /* [owner] of a hardened process, from its first free on */
 	bool is_plain; /* [const] its blocks are older than the process is hardened */
@@ -136,10 +138,15 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter);
 void pa_heap_abandon(struct pa_heap *heap);
 
 /*
- * For heaps that nobody owns: collect what others have freed there, and give back what is above the goal.  Does so
- * so many times at most, a bounded amount of work each but for PA_RESERVE_NOTHING; false if there is no more to do.
+ * For heaps that nobody owns, each at most once and at_most of them: collect what others have freed there, and
+ * give back what is above the goal, a few arenas of each (all of them for PA_RESERVE_NOTHING).  False if there
+ * are no more.
  */
+#define PA_SERVED_AT_ONCE 4u /* where one call has to find memory, or leaves some */
 bool pa_heap_serve_abandoned(enum pa_reserve_goal goal, unsigned at_most);
+
+/* Whether one of them is known to have something to give back: a hint, for it takes no lock. */
+bool pa_heap_has_dirty_abandoned(void);
 
 /* pa_heap_purge_slots for all heaps but one. */
 void pa_heap_purge_all_slots(const struct pa_heap *but, enum pa_reserve_goal goal, unsigned at_most);
@@ -193,11 +200,8 @@ void pa_heap_relieve(struct pa_heap *heap);
 /* Give back everything that is free. Returns bytes. */
 size_t pa_heap_trim(struct pa_heap *heap);
 
-/* Nobody allocates from the heap for now: no pool is current, and all pages in which nothing is live are found. */
+/* Nobody allocates from the heap for now: no pool is current, and pages in which nothing is live are looked for. */
 void pa_heap_retire(struct pa_heap *heap);
-
-/* Collect what others have freed in such a heap, and give back what is above the goal; returns what is left. */
-enum pa_heap_rest pa_heap_give_back(struct pa_heap *heap, enum pa_reserve_goal goal);
 
 /*
  * sweep.c: give back the free slots of one arena, and as much of its pools' dead units as depth says;

@@ -39,7 +39,7 @@ void pa_idle_set_hook(bool (*purge_unused)(void))
 	pa_store_release(&purge_unused_hook, purge_unused);
 }
 
-/* No more often than there are arenas: where the system refuses, there is no end to it. */
+/* A little of each at a time; no more often than there are arenas, for the system may refuse. */
 static void serve_abandoned(void)
 {
 	uint64_t times = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;

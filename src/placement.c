@@ -8,7 +8,6 @@
 #include "reserve.h"
 
 #define ACCOUNT_BATCH 16 /* units of change before the reserve is told */
-#define SERVED_AT_ONCE 4 /* abandoned heaps, before an arena is taken */
 #define FIT_TRIES 4      /* arenas of one fullness that are searched for a run of slots */
 
 static void arena_unlink(struct pa_heap *heap, struct pa_arena *arena)
@@ -147,7 +146,7 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 
 	if (arena)
 		return arena;
-	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, SERVED_AT_ONCE);
+	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, PA_SERVED_AT_ONCE);
 	arena = pa_manager_take(heap);
 	if (!arena)
 		return NULL;

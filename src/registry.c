@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * registry.c: all heaps, those that wait for an owner, and what a fork does to them.  Guarded by
- * PA_LOCK_LIFE.  Called when threads begin and end, by malloc.c, python.c and life.c.
+ * PA_LOCK_LIFE.  Called when threads begin and end, by malloc.c, python.c and life.c, and wherever memory is
+ * given back.
  */
 #include "heap.h"
 #include "lock.h"
 #include "manager.h"
 #include "placement.h"
 
-#define SERVED_AT_ONCE 4 /* abandoned heaps, where another one is added to them */
+#define SERVED_ARENAS 4 /* that are swept at most when an abandoned heap is served */
 
 /* [lock: life] */
 static struct {
 	struct pa_heap *first, *last; /* all, in order of id */
 	struct pa_heap *abandoned;
+	uint64_t stamp;                    /* of the heap that was put there last */
+	_Atomic(uint32_t) dirty_abandoned; /* how many of them have something to give back */
 	uint32_t count;
 	uintptr_t lowest, highest; /* address of any */
 	uint64_t adoptions;
@@ -25,6 +28,30 @@ static void set_served(struct pa_heap *heap)
 	pa_store_relaxed(&heap->trim_served, pa_load_relaxed(&pa_reserve.trim_request));
 }
 
+/* Put a heap among those that wait for an owner. */
+static void link_locked(struct pa_heap **link, struct pa_heap *heap, enum pa_heap_rest rest)
+{
+	heap->state = PA_HEAP_ABANDONED;
+	heap->stamp = ++registry.stamp;
+	heap->rest = (uint8_t)rest;
+	heap->next_abandoned = *link;
+	*link = heap;
+	if (rest == PA_HEAP_REST_DIRTY)
+		pa_add_relaxed(&registry.dirty_abandoned, 1);
+}
+
+static struct pa_heap *unlink_locked(struct pa_heap **link)
+{
+	struct pa_heap *heap = *link;
+
+	*link = heap->next_abandoned;
+	heap->next_abandoned = NULL;
+	heap->state = PA_HEAP_OWNED;
+	if (heap->rest == PA_HEAP_REST_DIRTY)
+		pa_sub_relaxed(&registry.dirty_abandoned, 1);
+	return heap;
+}
+
 /* The one that was abandoned last: its records are the likeliest to be in cache. */
 static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
 {
@@ -34,9 +61,8 @@ static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
 		link = &(*link)->next_abandoned;
 	struct pa_heap *heap = *link;
 	if (heap) {
-		*link = heap->next_abandoned;
-		heap->next_abandoned = NULL;
-		heap->state = PA_HEAP_OWNED;
+		unlink_locked(link);
+		heap->is_searched = false;
 		set_served(heap);
 		registry.adoptions++;
 	}
@@ -114,13 +140,10 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter)
 
 static void put_abandoned_locked(struct pa_heap *heap)
 {
-	heap->state = PA_HEAP_ABANDONED;
 	pa_store_relaxed(&heap->thread, 0);
 	heap->interpreter = NULL;
 	heap->large_seen = (struct pa_large_seen){ 0 }; /* a fork may have torn it */
-	heap->rest = PA_HEAP_REST_DIRTY;
-	heap->next_abandoned = registry.abandoned;
-	registry.abandoned = heap;
+	link_locked(&registry.abandoned, heap, PA_HEAP_REST_DIRTY);
 }
 
 void pa_heap_abandon(struct pa_heap *heap)
@@ -130,26 +153,33 @@ void pa_heap_abandon(struct pa_heap *heap)
 	put_abandoned_locked(heap);
 	pa_unlock(PA_LOCK_LIFE);
 	if (pa_reserve_is_exceeded() && pa_heap_shrink_caches(PA_RESERVE_LIMIT) == 0)
-		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, SERVED_AT_ONCE);
+		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, PA_SERVED_AT_ONCE);
 }
 
-/* Of those that have something to collect or to give back, the one that waits for longest. */
-static struct pa_heap *take_abandoned_locked(enum pa_reserve_goal goal)
+bool pa_heap_has_dirty_abandoned(void)
+{
+	return pa_load_relaxed(&registry.dirty_abandoned) > 0;
+}
+
+/*
+ * Of those that have something to collect or to give back, and were not put there after the stamp, the one that waits
+ * for longest, be it for an owner or to be served again.
+ */
+static struct pa_heap *take_abandoned_locked(enum pa_reserve_goal goal, uint64_t stamp)
 {
 	bool is_above = pa_reserve_is_above(goal);
 	unsigned rest = goal == PA_RESERVE_NOTHING ? PA_HEAP_REST_UNKNOWN : PA_HEAP_REST_DIRTY;
 	struct pa_heap **found = NULL;
 
-	for (struct pa_heap **link = &registry.abandoned; *link; link = &(*link)->next_abandoned)
-		if (pa_load_relaxed(&(*link)->remote_pools) || (is_above && (*link)->rest >= rest))
+	for (struct pa_heap **link = &registry.abandoned; *link; link = &(*link)->next_abandoned) {
+		bool has_any =
+			pa_load_relaxed(&(*link)->remote_pools) || (is_above && (*link)->rest >= rest);
+		if (has_any && (*link)->stamp <= stamp) {
 			found = link;
-	struct pa_heap *heap = found ? *found : NULL;
-	if (heap) {
-		*found = heap->next_abandoned;
-		heap->next_abandoned = NULL;
-		heap->state = PA_HEAP_OWNED;
+			stamp = (*link)->stamp;
+		}
 	}
-	return heap;
+	return found ? unlink_locked(found) : NULL;
 }
 
 /* Behind all others: it is the last to be adopted. */
@@ -157,22 +187,53 @@ static void put_served_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 {
 	struct pa_heap **link = &registry.abandoned;
 
+	if (heap->state !=
+	    PA_HEAP_OWNED) /* a signal handler has forked, and the child has seen to it */
+		return;
 	while (*link)
 		link = &(*link)->next_abandoned;
-	heap->state = PA_HEAP_ABANDONED;
-	heap->rest = (uint8_t)rest;
-	*link = heap;
+	link_locked(link, heap, rest);
+}
+
+/* What others have freed may leave dead units anywhere: they are looked for when it is time to give back. */
+static enum pa_heap_rest give_back(struct pa_heap *heap, enum pa_reserve_goal goal)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	if (pa_load_relaxed(&heap->remote_pools)) {
+		pa_heap_collect_remote(heap);
+		heap->is_searched = false;
+	}
+	if (goal == PA_RESERVE_NOTHING)
+		pa_heap_trim(heap);
+	else if (!heap->is_searched && pa_reserve_is_above(goal))
+		pa_heap_retire(heap);
+	for (unsigned n = 0; n < SERVED_ARENAS && heap->queue_first; n++) {
+		if (!pa_reserve_is_above(goal) || pa_reserve_is_refused())
+			break;
+		pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
+		pa_placement_flush(heap);
+	}
+	bool is_dirty = heap->queue_first != NULL || !heap->is_searched;
+	pa_heap_leave(heap, was_busy);
+	if (goal == PA_RESERVE_NOTHING)
+		return PA_HEAP_REST_NOTHING;
+	return is_dirty ? PA_HEAP_REST_DIRTY : PA_HEAP_REST_UNKNOWN;
 }
 
 bool pa_heap_serve_abandoned(enum pa_reserve_goal goal, unsigned at_most)
 {
+	pa_lock(PA_LOCK_LIFE);
+	uint64_t stamp = registry.stamp; /* so none is served twice */
+	pa_unlock(PA_LOCK_LIFE);
+
 	for (; at_most > 0; at_most--) {
 		pa_lock(PA_LOCK_LIFE);
-		struct pa_heap *heap = take_abandoned_locked(goal);
+		struct pa_heap *heap = take_abandoned_locked(goal, stamp);
 		pa_unlock(PA_LOCK_LIFE);
 		if (!heap)
 			return false;
-		enum pa_heap_rest rest = pa_heap_give_back(heap, goal);
+		enum pa_heap_rest rest = give_back(heap, goal);
 		pa_lock(PA_LOCK_LIFE);
 		put_served_locked(heap, rest);
 		pa_unlock(PA_LOCK_LIFE);
@@ -257,6 +318,7 @@ static void settle_missed(struct pa_heap *heap)
 void pa_heap_after_fork_child(struct pa_heap *own)
 {
 	registry.abandoned = NULL; /* made anew: it may have been about to change */
+	pa_store_relaxed(&registry.dirty_abandoned, 0);
 	for (struct pa_heap *heap = registry.first; heap; heap = heap->next) {
 		registry.last = heap; /* likewise */
 		if (heap->state == PA_HEAP_QUARANTINED)

@@ -138,9 +138,8 @@ static void find_dead(struct pa_heap *heap, struct pa_pool *pool)
 {
 	struct pa_arena *arena = pa_arena_of(pool);
 
-	if (pool->list)
-		pa_pool_take_dead(pool, pa_arena_slot_start(arena, pa_arena_slot(pool)));
-	pa_heap_place_pool(heap, pool);
+	if (pool->list && pa_pool_take_dead(pool, pa_arena_slot_start(arena, pa_arena_slot(pool))))
+		pa_heap_place_pool(heap, pool);
 	pa_heap_set_dead_units(heap, pool, pool->state == PA_POOL_FULL ? 0 : idle_units(pool));
 }
 

@@ -871,6 +871,13 @@ static void test_abandoned_heaps_are_served(void **state)
 	adopt_again();
 }
 
+/* Of what other tests have left, nothing is dirty. */
+static void give_back_all_others(void)
+{
+	pa_heap_serve_abandoned(PA_RESERVE_NOTHING, UINT32_MAX);
+	pa_heap_shrink_caches(PA_RESERVE_NOTHING);
+}
+
 /* What a thread leaves free is there for the next one, as far as the reserve allows; the rest goes. */
 static void test_free_memory_outlives_its_thread(void **state)
 {
@@ -878,6 +885,7 @@ static void test_free_memory_outlives_its_thread(void **state)
 	unsigned dirty, left;
 	(void)state;
 
+	give_back_all_others();
 	for (unsigned i = 0; i < 2000; i++)
 		blocks[i] = memset(pa_allocate(heap, 400), 1, 400);
 	for (unsigned i = 0; i < 2000; i++)
@@ -939,6 +947,58 @@ static void test_pages_of_ended_threads_are_found(void **state)
 	for (unsigned i = 0; i < 256; i++)
 		if (i < 60 || i >= 250)
 			release(heap, blocks[i]);
+}
+
+/* The same where others have freed blocks since. */
+static void test_pages_that_others_freed_are_found(void **state)
+{
+	static void *blocks[256];
+	unsigned dirty;
+	(void)state;
+
+	give_back_all_others();
+	for (unsigned i = 0; i < 256; i++)
+		blocks[i] = memset(pa_allocate(heap, 64), 1, 64);
+	pa_heap_abandon(heap);
+	free_elsewhere(blocks + 60, 190);
+	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, UINT32_MAX); /* collects them, and no more */
+	pa_store_relaxed(&pa_reserve.floor_units, 0);
+	pa_store_relaxed(&pa_reserve.dirty_units, pa_load_relaxed(&pa_reserve.dirty_units) + 1);
+	pa_heap_serve_abandoned(PA_RESERVE_FLOOR, UINT32_MAX);
+	pa_store_relaxed(&pa_reserve.dirty_units, pa_load_relaxed(&pa_reserve.dirty_units) - 1);
+	adopt_again();
+	assert_null(pool_of(blocks[0])->remote);
+	assert_int_equal(pa_units_get(pa_arena_of(blocks[0])->touched,
+				      pa_arena_first_unit(pa_arena_slot(pool_of(blocks[0]))), 4),
+			 0x9); /* of four pages the first and the last */
+	arena_count(&dirty);
+	assert_int_equal(dirty, 0);
+	for (unsigned i = 0; i < 256; i++)
+		if (i < 60 || i >= 250)
+			release(heap, blocks[i]);
+}
+
+/* Who adopts a heap comes back to its full pools no sooner and no later than its thread would have. */
+static void test_full_pools_wait_for_the_next_thread(void **state)
+{
+	static void *blocks[300];
+	(void)state;
+
+	for (unsigned i = 0; i < 300; i++)
+		blocks[i] = pa_allocate(heap, 64);
+	struct pa_pool *full = pool_of(blocks[0]);
+	release(heap, blocks[0]);
+	assert_int_equal(full->state, PA_POOL_FULL);
+	int slack = full->slack, watermark = full->watermark;
+	assert_true(slack > 0);
+	pa_heap_abandon(heap);
+	adopt_again();
+	pa_heap_check(heap);
+	assert_int_equal(full->state, PA_POOL_FULL);
+	assert_int_equal(full->slack, slack);
+	assert_int_equal(full->watermark, watermark);
+	for (unsigned i = 1; i < 300; i++)
+		release(heap, blocks[i]);
 }
 
 /* A current pool that has been empty counts as dead until somebody looks, though it is full again. */
@@ -1780,6 +1840,8 @@ int main(void)
 		point(test_abandoned_heaps_are_served),
 		point(test_free_memory_outlives_its_thread),
 		point(test_pages_of_ended_threads_are_found),
+		point(test_pages_that_others_freed_are_found),
+		point(test_full_pools_wait_for_the_next_thread),
 		point(test_full_again_at_the_end_of_a_thread),
 		point(test_heaps_of_interpreters),
 		point(test_full_pools_wait),
