@@ -24,6 +24,7 @@
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4 /* arenas that one call sweeps at most */
 #define MEASURED 16      /* one of so many times that units become resident is measured */
+#define SEARCH_FREES 64  /* an arena, after which its dead units are worth a search */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
@@ -628,17 +629,20 @@ static void retire_currents(struct pa_heap *heap)
 	}
 }
 
-void pa_heap_retire(struct pa_heap *heap)
+enum pa_heap_rest pa_heap_retire(struct pa_heap *heap)
 {
 	bool was_busy = pa_heap_enter(heap);
 
 	if (pa_load_relaxed(&heap->remote_pools))
 		pa_heap_collect_remote(heap);
 	retire_currents(heap);
-	pa_shelf_find_dead(heap);
-	heap->is_searched = true;
+	unsigned arenas = pa_shelf_find_dead(heap);
+	heap->searched_frees = heap->remote_frees;
+	heap->search_again_frees = heap->remote_frees + SEARCH_FREES * (uint64_t)arenas;
 	pa_placement_flush(heap);
+	bool is_dirty = heap->queue_first != NULL;
 	pa_heap_leave(heap, was_busy);
+	return is_dirty ? PA_HEAP_REST_DIRTY : PA_HEAP_REST_UNKNOWN;
 }
 
 void pa_heap_check(struct pa_heap *heap)

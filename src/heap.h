@@ -87,7 +87,6 @@ struct pa_heap {
 	uint8_t kind;                                  /* [lock: life] enum pa_heap_kind */
 	uint8_t state;                                 /* [lock: life] enum pa_heap_state */
 	uint8_t rest;                                  /* [lock: life] enum pa_heap_rest */
-	bool is_searched;                              /* [owner] its dead units were looked for */
 	_Atomic(bool) is_busy; /* [owner] its lists are being changed; read after a fork */
 	_Atomic(uint8_t) lock; /* [atomic] enum pa_heap_lock: who changes its lists or free slots */
 
@@ -106,6 +105,8 @@ struct pa_heap {
 	bool is_parted;          /* [owner] H2 */
 	struct pa_pool *parting; /* [owner] H6 */
 	uint64_t sweeps, remote_frees;   /* [owner] statistics */
+	uint64_t searched_frees;         /* [owner] remote_frees when dead units were looked for, */
+	uint64_t search_again_frees;     /* [owner] and when it is worth it to do so again */
 	struct pa_large_seen large_seen; /* [owner] what it resized last */
 	_Atomic(const void *) gil_state; /* CPython's thread state that came last, see python.c */
 	_Atomic(uintptr_t) thread; /* whose heap it is, or which came last: see malloc.c and python.c */
@@ -145,7 +146,7 @@ void pa_heap_abandon(struct pa_heap *heap);
 #define PA_SERVED_AT_ONCE 4u /* where one call has to find memory, or leaves some */
 bool pa_heap_serve_abandoned(enum pa_reserve_goal goal, unsigned at_most);
 
-/* Whether one of them is known to have something to give back: a hint, for it takes no lock. */
+/* Whether one of them is known to have dirty memory: a hint, for it takes no lock, nor looks at remote frees. */
 bool pa_heap_has_dirty_abandoned(void);
 
 /* pa_heap_purge_slots for all heaps but one. */
@@ -200,8 +201,11 @@ void pa_heap_relieve(struct pa_heap *heap);
 /* Give back everything that is free. Returns bytes. */
 size_t pa_heap_trim(struct pa_heap *heap);
 
-/* Nobody allocates from the heap for now: no pool is current, and pages in which nothing is live are looked for. */
-void pa_heap_retire(struct pa_heap *heap);
+/*
+ * Nobody allocates from the heap for now: no pool is current, and pages in which nothing is live are looked for.
+ * Returns what there is to give back.
+ */
+enum pa_heap_rest pa_heap_retire(struct pa_heap *heap);
 
 /*
  * sweep.c: give back the free slots of one arena, and as much of its pools' dead units as depth says;

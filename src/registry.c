@@ -62,7 +62,6 @@ static struct pa_heap *adopt_locked(enum pa_heap_kind kind)
 	struct pa_heap *heap = *link;
 	if (heap) {
 		unlink_locked(link);
-		heap->is_searched = false;
 		set_served(heap);
 		registry.adoptions++;
 	}
@@ -138,19 +137,22 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter)
 	return heap;
 }
 
-static void put_abandoned_locked(struct pa_heap *heap)
+static void put_abandoned_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 {
 	pa_store_relaxed(&heap->thread, 0);
 	heap->interpreter = NULL;
 	heap->large_seen = (struct pa_large_seen){ 0 }; /* a fork may have torn it */
-	link_locked(&registry.abandoned, heap, PA_HEAP_REST_DIRTY);
+	link_locked(&registry.abandoned, heap, rest);
 }
 
 void pa_heap_abandon(struct pa_heap *heap)
 {
-	pa_heap_retire(heap);
+	enum pa_heap_rest rest = pa_heap_retire(heap);
+
 	pa_lock(PA_LOCK_LIFE);
-	put_abandoned_locked(heap);
+	/* Else a signal handler has forked, and the child has seen to it. */
+	if (heap->state == PA_HEAP_OWNED)
+		put_abandoned_locked(heap, rest);
 	pa_unlock(PA_LOCK_LIFE);
 	if (pa_reserve_is_exceeded() && pa_heap_shrink_caches(PA_RESERVE_LIMIT) == 0)
 		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, PA_SERVED_AT_ONCE);
@@ -187,26 +189,32 @@ static void put_served_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 {
 	struct pa_heap **link = &registry.abandoned;
 
-	if (heap->state !=
-	    PA_HEAP_OWNED) /* a signal handler has forked, and the child has seen to it */
+	if (heap->state != PA_HEAP_OWNED) /* as in pa_heap_abandon */
 		return;
 	while (*link)
 		link = &(*link)->next_abandoned;
 	link_locked(link, heap, rest);
 }
 
-/* What others have freed may leave dead units anywhere: they are looked for when it is time to give back. */
+/*
+ * What others have freed may leave dead units anywhere: they are looked for when it is time to give back, but not
+ * for each few blocks where it is only the limit that is exceeded.
+ */
+static bool is_worth_a_search(const struct pa_heap *heap, enum pa_reserve_goal goal)
+{
+	return heap->remote_frees != heap->searched_frees && pa_reserve_is_above(goal) &&
+	       (goal == PA_RESERVE_FLOOR || heap->remote_frees >= heap->search_again_frees);
+}
+
 static enum pa_heap_rest give_back(struct pa_heap *heap, enum pa_reserve_goal goal)
 {
 	bool was_busy = pa_heap_enter(heap);
 
-	if (pa_load_relaxed(&heap->remote_pools)) {
+	if (pa_load_relaxed(&heap->remote_pools))
 		pa_heap_collect_remote(heap);
-		heap->is_searched = false;
-	}
 	if (goal == PA_RESERVE_NOTHING)
 		pa_heap_trim(heap);
-	else if (!heap->is_searched && pa_reserve_is_above(goal))
+	else if (is_worth_a_search(heap, goal))
 		pa_heap_retire(heap);
 	for (unsigned n = 0; n < SERVED_ARENAS && heap->queue_first; n++) {
 		if (!pa_reserve_is_above(goal) || pa_reserve_is_refused())
@@ -214,7 +222,7 @@ static enum pa_heap_rest give_back(struct pa_heap *heap, enum pa_reserve_goal go
 		pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
 		pa_placement_flush(heap);
 	}
-	bool is_dirty = heap->queue_first != NULL || !heap->is_searched;
+	bool is_dirty = heap->queue_first != NULL || heap->remote_frees != heap->searched_frees;
 	pa_heap_leave(heap, was_busy);
 	if (goal == PA_RESERVE_NOTHING)
 		return PA_HEAP_REST_NOTHING;
@@ -330,7 +338,10 @@ void pa_heap_after_fork_child(struct pa_heap *own)
 		} else if (heap->kind == PA_HEAP_THREAD) {
 			if (heap->state == PA_HEAP_OWNED)
 				settle_missed(heap);
-			put_abandoned_locked(heap); /* nobody else is there to lock out */
+			heap->searched_frees = UINT64_MAX; /* it was not searched */
+			heap->search_again_frees = 0;
+			/* Nobody else is there to lock out. */
+			put_abandoned_locked(heap, PA_HEAP_REST_DIRTY);
 		}
 	}
 }

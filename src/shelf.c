@@ -143,10 +143,12 @@ static void find_dead(struct pa_heap *heap, struct pa_pool *pool)
 	pa_heap_set_dead_units(heap, pool, pool->state == PA_POOL_FULL ? 0 : idle_units(pool));
 }
 
-void pa_shelf_find_dead(struct pa_heap *heap)
+unsigned pa_shelf_find_dead(struct pa_heap *heap)
 {
+	unsigned arenas = 0;
+
 	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
+		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next, arenas++)
 			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
 				struct pa_pool *pool = &arena->pools[slot];
 				bool is_free = arena->free_slots >> slot & 1;
@@ -154,6 +156,7 @@ void pa_shelf_find_dead(struct pa_heap *heap)
 					find_dead(heap, pool);
 				slot += is_free ? 1u : pa_pool_slots(pool);
 			}
+	return arenas;
 }
 
 /* Leave a partial pool in no list; it is not reached before something in it is freed. */

@@ -41,9 +41,9 @@ void pa_shelf_expect_dead_anew(struct pa_heap *heap);
 
 /*
  * Find the dead units of all pools: what is free in them leaves the lists, and they count until they are given
- * back or taken up again.
+ * back or taken up again.  Returns how many arenas there are.
  */
-void pa_shelf_find_dead(struct pa_heap *heap);
+unsigned pa_shelf_find_dead(struct pa_heap *heap);
 
 /*
  * List all pools of a parted heap again, if it has grown so far that what it shares matters less than what

@@ -44,7 +44,7 @@ inline change_lists(heap)
 	heap_lock[heap] = false
 }
 
-/* pa_heap_retire, pa_heap_give_back */
+/* pa_heap_retire; give_back in registry.c */
 inline trim(heap)
 {
 	change_lists(heap);

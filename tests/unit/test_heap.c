@@ -956,6 +956,7 @@ static void test_pages_that_others_freed_are_found(void **state)
 	unsigned dirty;
 	(void)state;
 
+	need_pages_of_at_most(PA_UNIT_BYTES);
 	give_back_all_others();
 	for (unsigned i = 0; i < 256; i++)
 		blocks[i] = memset(pa_allocate(heap, 64), 1, 64);
