@@ -24,7 +24,6 @@
 #define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4 /* arenas that one call sweeps at most */
 #define MEASURED 16      /* one of so many times that units become resident is measured */
-#define SEARCH_FREES 64  /* an arena, after which its dead units are worth a search */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
@@ -146,8 +145,7 @@ static void wait_for_frees(struct pa_heap *heap, struct pa_pool *pool)
 	pa_pool_set_watermark(pool, wake > 0 ? wake : 0);
 }
 
-/* The current pool has no listed block and is not to be carved now. */
-static void retire_current(struct pa_heap *heap, struct pa_pool *pool)
+void pa_heap_retire_current(struct pa_heap *heap, struct pa_pool *pool)
 {
 	pa_heap_set_dead_units(heap, pool, 0);
 	pool->state = PA_POOL_FULL;
@@ -340,7 +338,7 @@ static struct pa_pool *refill(struct pa_heap *heap, unsigned class_index)
 			return NULL;
 	}
 	if (old != &pa_no_pool)
-		retire_current(heap, old);
+		pa_heap_retire_current(heap, old);
 	make_current(heap, pool);
 	if (!pool->list)
 		carve(heap, pool);
@@ -608,41 +606,6 @@ size_t pa_heap_trim(struct pa_heap *heap)
 	pa_placement_flush(heap);
 	pa_heap_leave(heap, was_busy);
 	return units << PA_UNIT_SHIFT;
-}
-
-/* Into the lists, where their dead units are looked for. */
-static void retire_currents(struct pa_heap *heap)
-{
-	for (unsigned i = 0; i < PA_CLASSES; i++) {
-		struct pa_pool *pool = heap->current[i];
-		if (pool == &pa_no_pool)
-			continue;
-		heap->current[i] = &pa_no_pool;
-		if (pa_pool_used(pool) == 0) {
-			pa_heap_free_current(heap, pool);
-		} else if (!pool->list) {
-			retire_current(heap, pool);
-		} else {
-			pool->state = PA_POOL_FULL; /* in no list */
-			pa_heap_place_pool(heap, pool);
-		}
-	}
-}
-
-enum pa_heap_rest pa_heap_retire(struct pa_heap *heap)
-{
-	bool was_busy = pa_heap_enter(heap);
-
-	if (pa_load_relaxed(&heap->remote_pools))
-		pa_heap_collect_remote(heap);
-	retire_currents(heap);
-	unsigned arenas = pa_shelf_find_dead(heap);
-	heap->searched_frees = heap->remote_frees;
-	heap->search_again_frees = heap->remote_frees + SEARCH_FREES * (uint64_t)arenas;
-	pa_placement_flush(heap);
-	bool is_dirty = heap->queue_first != NULL;
-	pa_heap_leave(heap, was_busy);
-	return is_dirty ? PA_HEAP_REST_DIRTY : PA_HEAP_REST_UNKNOWN;
 }
 
 void pa_heap_check(struct pa_heap *heap)

@@ -202,12 +202,6 @@ void pa_heap_relieve(struct pa_heap *heap);
 size_t pa_heap_trim(struct pa_heap *heap);
 
 /*
- * Nobody allocates from the heap for now: no pool is current, and pages in which nothing is live are looked for.
- * Returns what there is to give back.
- */
-enum pa_heap_rest pa_heap_retire(struct pa_heap *heap);
-
-/*
  * sweep.c: give back the free slots of one arena, and as much of its pools' dead units as depth says;
  * returns units.  To find dead units, the lists of their pools have to be walked.
  */
@@ -223,6 +217,9 @@ void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool);
 
 /* Set how many of a pool's units count as dead: resident, but holding nothing. */
 void pa_heap_set_dead_units(struct pa_heap *heap, struct pa_pool *pool, unsigned dead);
+
+/* A current pool has no listed block and is not to be carved now: it is current no more. */
+void pa_heap_retire_current(struct pa_heap *heap, struct pa_pool *pool);
 
 /* An empty pool's slots become free. */
 void pa_heap_free_pool(struct pa_heap *heap, struct pa_pool *pool);

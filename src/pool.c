@@ -348,7 +348,8 @@ unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 		return 0;
 	if (class->block_bytes < PA_UNIT_BYTES)
 		return expect_dead_of_small(class->block_bytes, present, used);
-	unsigned blocks = (unsigned)pa_max(class->blocks * present / pa_count_bits(all), 1);
+	unsigned units = present + pa_count_bits(all & pool->absent);
+	unsigned blocks = (unsigned)pa_max(class->blocks * present / units, 1);
 	return expect_dead_of_large(class->block_bytes, present,
 				    blocks - (unsigned)pa_min(blocks, used), blocks);
 }

@@ -8,8 +8,10 @@
 #include "lock.h"
 #include "manager.h"
 #include "placement.h"
+#include "shelf.h"
 
 #define SERVED_ARENAS 4 /* that are swept at most when an abandoned heap is served */
+#define SEARCH_FREES 64 /* an arena, after which its dead units are worth a search */
 
 /* [lock: life] */
 static struct {
@@ -137,6 +139,45 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter)
 	return heap;
 }
 
+/* Into the lists, where their dead units are looked for. */
+static void retire_currents(struct pa_heap *heap)
+{
+	for (unsigned i = 0; i < PA_CLASSES; i++) {
+		struct pa_pool *pool = heap->current[i];
+		if (pool == &pa_no_pool)
+			continue;
+		heap->current[i] = &pa_no_pool;
+		if (pa_pool_used(pool) == 0) {
+			pa_heap_free_current(heap, pool);
+		} else if (!pool->list) {
+			pa_heap_retire_current(heap, pool);
+		} else {
+			pool->state = PA_POOL_FULL; /* in no list */
+			pa_heap_place_pool(heap, pool);
+		}
+	}
+}
+
+/*
+ * Nobody allocates from the heap for now: no pool is current, and pages in which nothing is live are looked for.
+ * Returns what there is to give back.
+ */
+static enum pa_heap_rest retire(struct pa_heap *heap)
+{
+	bool was_busy = pa_heap_enter(heap);
+
+	if (pa_load_relaxed(&heap->remote_pools))
+		pa_heap_collect_remote(heap);
+	retire_currents(heap);
+	unsigned arenas = pa_shelf_find_dead(heap);
+	heap->searched_frees = heap->remote_frees;
+	heap->search_again_frees = heap->remote_frees + SEARCH_FREES * (uint64_t)arenas;
+	pa_placement_flush(heap);
+	bool is_dirty = heap->queue_first != NULL;
+	pa_heap_leave(heap, was_busy);
+	return is_dirty ? PA_HEAP_REST_DIRTY : PA_HEAP_REST_UNKNOWN;
+}
+
 static void put_abandoned_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 {
 	pa_store_relaxed(&heap->thread, 0);
@@ -147,7 +188,7 @@ static void put_abandoned_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 
 void pa_heap_abandon(struct pa_heap *heap)
 {
-	enum pa_heap_rest rest = pa_heap_retire(heap);
+	enum pa_heap_rest rest = retire(heap);
 
 	pa_lock(PA_LOCK_LIFE);
 	/* Else a signal handler has forked, and the child has seen to it. */
@@ -215,7 +256,7 @@ static enum pa_heap_rest give_back(struct pa_heap *heap, enum pa_reserve_goal go
 	if (goal == PA_RESERVE_NOTHING)
 		pa_heap_trim(heap);
 	else if (is_worth_a_search(heap, goal))
-		pa_heap_retire(heap);
+		retire(heap);
 	for (unsigned n = 0; n < SERVED_ARENAS && heap->queue_first; n++) {
 		if (!pa_reserve_is_above(goal) || pa_reserve_is_refused())
 			break;

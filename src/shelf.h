@@ -2,7 +2,8 @@
 /*
  * shelf.h: where the pools of one heap wait until they are current: in lists by class and fullness, and
  * how many frees later they are looked at again.  The heap's owner calls, between pa_heap_enter and
- * pa_heap_leave.  Called by heap.c; pa_heap_place_pool and pa_heap_part, which others call, are in heap.h.
+ * pa_heap_leave.  Called by heap.c and registry.c; pa_heap_place_pool and pa_heap_part, which others call, are in
+ * heap.h.
  */
 #ifndef PA_SHELF_H
 #define PA_SHELF_H

@@ -44,7 +44,7 @@ inline change_lists(heap)
 	heap_lock[heap] = false
 }
 
-/* pa_heap_retire; give_back in registry.c */
+/* retire and give_back */
 inline trim(heap)
 {
 	change_lists(heap);

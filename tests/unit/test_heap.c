@@ -885,6 +885,7 @@ static void test_free_memory_outlives_its_thread(void **state)
 	unsigned dirty, left;
 	(void)state;
 
+	need_pages_of_at_most(PA_SLOT_BYTES);
 	give_back_all_others();
 	for (unsigned i = 0; i < 2000; i++)
 		blocks[i] = memset(pa_allocate(heap, 400), 1, 400);
