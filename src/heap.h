@@ -138,12 +138,13 @@ struct pa_heap *pa_heap_of_interpreter(const void *interpreter);
 /* The owner ends: leave the heap to be adopted, with what is free in it as far as the reserve allows. */
 void pa_heap_abandon(struct pa_heap *heap);
 
+#define PA_SERVED_AT_ONCE 4u /* heaps, where a call has to find memory, or leaves some */
+
 /*
  * For heaps that nobody owns, each at most once and at_most of them: collect what others have freed there, and
  * give back what is above the goal, a few arenas of each (all of them for PA_RESERVE_NOTHING).  False if there
  * are no more.
  */
-#define PA_SERVED_AT_ONCE 4u /* where one call has to find memory, or leaves some */
 bool pa_heap_serve_abandoned(enum pa_reserve_goal goal, unsigned at_most);
 
 /* Whether one of them is known to have dirty memory: a hint, for it takes no lock, nor looks at remote frees. */
