@@ -158,21 +158,22 @@ void pa_arena_extend(struct pa_arena *arena, unsigned first, unsigned from, unsi
 		arena->pools[slot].first = place_of_record(first);
 }
 
-unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count)
+struct pa_touched pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count)
 {
-	unsigned refaults = 0;
+	struct pa_touched touched = { 0 };
 
 	while (count > 0) {
 		unsigned n = (unsigned)pa_min(count, WORD_BITS);
 		uint64_t all = pa_bit_range(0, n);
 		uint64_t purged = pa_units_get(arena->purged, first, n);
-		refaults += pa_count_bits(purged);
+		touched.fresh += pa_count_bits(all & ~pa_units_get(arena->touched, first, n));
+		touched.refaults += pa_count_bits(purged);
 		pa_units_clear(arena->purged, first, purged);
 		pa_units_set(arena->touched, first, all);
 		first += n;
 		count -= n;
 	}
-	return refaults;
+	return touched;
 }
 
 unsigned pa_arena_count_dirty(const struct pa_arena *arena)

@@ -125,8 +125,13 @@ void pa_arena_extend(struct pa_arena *arena, unsigned first, unsigned from, unsi
 /* What A3 says that dirty_units is, counted. */
 unsigned pa_arena_count_dirty(const struct pa_arena *arena);
 
-/* Note that count units from first on are about to be touched; returns how many had been purged. */
-unsigned pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count);
+/* How many units were not resident, and how many of these had been purged. */
+struct pa_touched {
+	unsigned fresh, refaults;
+};
+
+/* Note that count units from first on are about to be touched. */
+struct pa_touched pa_arena_touch(struct pa_arena *arena, unsigned first, unsigned count);
 
 /* Assert A1 to A3 and the pools' invariants. */
 void pa_arena_check(struct pa_arena *arena);

@@ -15,15 +15,16 @@
 #include "reserve.h"
 #include "shelf.h"
 
-#define GROWTH_SHARE 48  /* of its growth, that a class takes up at once */
-#define WAKE_SHARE 16    /* of its blocks, free, for which a full pool is come back to */
-#define WAKE_MAX 8       /* but no more blocks than that */
-#define WAKE_TIMES 2     /* as many of both in a heap that is not an interpreter's */
-#define LOSSES_MAX 16    /* after which a class keeps its empty pool */
-#define TURNS_MAX 16     /* that dead units of an arena wait for more */
-#define OWN_UNITS 32     /* dirty, that each heap may have, however much others have */
-#define RELIEVE_ARENAS 4 /* arenas that one call sweeps at most */
-#define MEASURED 16      /* one of so many times that units become resident is measured */
+#define GROWTH_SHARE 48          /* of its growth, that a class takes up at once */
+#define WAKE_SHARE 16            /* of its blocks, free, for which a full pool is come back to */
+#define WAKE_MAX 8               /* but no more blocks than that */
+#define WAKE_TIMES 2             /* as many of both in a heap that is not an interpreter's */
+#define LOSSES_MAX 16            /* after which a class keeps its empty pool */
+#define TURNS_MAX 16             /* that dead units of an arena wait for more */
+#define OWN_UNITS 32             /* dirty, that each heap may have, however much others have */
+#define RELIEVE_ARENAS 4         /* arenas that one call sweeps at most */
+#define WAY_BYTES (256 * PA_KIB) /* of fresh memory, for which so many are */
+#define MEASURED 16              /* one of so many times that units become resident is measured */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
@@ -270,9 +271,7 @@ static void carve(struct pa_heap *heap, struct pa_pool *pool)
 	uint16_t units = units_to_carve(class, pool, resident);
 	unsigned lowest = pa_lowest_bit(units), count = pa_highest_bit(units) + 1 - lowest;
 
-	unsigned refaults = pa_arena_touch(arena, first + lowest, count);
-	if (refaults)
-		pa_reserve_refault(refaults, arena->purged_mark);
+	pa_placement_touch(heap, arena, first + lowest, count);
 	class->growth = (uint8_t)pa_min(class->growth + count, UINT8_MAX);
 	bool is_measured = !resident && pa_os_page_bytes() <= PA_UNIT_BYTES &&
 			   pa_options()->thp != PA_THP_ALWAYS; /* else it may be there */
@@ -466,7 +465,8 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 {
 	if (arena->dirty_units > 0) {
 		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
-	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX) {
+	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX &&
+		   !pa_reserve_is_at_peak()) {
 		arena->turns = (arena->turns + 1u) & 0x7f;
 		arena->turn_dead_units = arena->dead_units;
 		pa_placement_dequeue(heap, arena);
@@ -511,6 +511,23 @@ void pa_heap_relieve(struct pa_heap *heap)
 		relieve_arena(heap, heap->queue_first);
 		pa_placement_flush(heap);
 	}
+}
+
+void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
+{
+	if (PA_LIKELY(!pa_reserve_is_exceeded()))
+		return;
+	bool was_busy = pa_heap_enter(heap);
+	int64_t excess, before = INT64_MAX;
+
+	for (size_t steps = was_busy ? 0 : bytes / WAY_BYTES + 1; steps > 0; steps--) {
+		excess = pa_reserve_excess();
+		if (excess <= 0 || excess >= before)
+			break;
+		before = excess;
+		pa_heap_relieve(heap);
+	}
+	pa_heap_leave(heap, was_busy);
 }
 
 void pa_heap_lock_slow(struct pa_heap *heap)

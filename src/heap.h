@@ -100,6 +100,7 @@ struct pa_heap {
 	uint64_t helped_tick;    /* [owner] of the reserve, when it last purged for others */
 	uint64_t expected_tick;  /* [owner] when dead units were last counted for an idle process */
 	int64_t dirty_change;    /* [owner] not yet told to the reserve */
+	int64_t resident_change; /* [owner] likewise */
 	int32_t arenas_more;     /* [owner] than when it was parted */
 	uint32_t touches;        /* [owner] times that units became resident */
 	bool is_parted;          /* [owner] H2 */
@@ -198,6 +199,9 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal);
 
 /* Give free memory back while the reserve is exceeded: a bounded amount of work. */
 void pa_heap_relieve(struct pa_heap *heap);
+
+/* The same in proportion to bytes of fresh memory, that are about to be touched. */
+void pa_heap_make_way(struct pa_heap *heap, size_t bytes);
 
 /* Give back everything that is free. Returns bytes. */
 size_t pa_heap_trim(struct pa_heap *heap);

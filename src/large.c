@@ -146,6 +146,12 @@ static void remove_locked(struct pa_mapping *entry)
 	table->entries[gap].start = NULL;
 }
 
+/* So many units more are mapped, and so many more dirty. */
+static void count(int64_t mapped, int64_t dirty)
+{
+	pa_reserve_add((struct pa_reserve_change){ mapped, mapped, dirty });
+}
+
 /*
  * An entry that was being moved may be there twice, which the copy mends; none is missing but the one
  * that was being removed.  The cache's entries may be there twice as well, and are forgotten: their
@@ -153,7 +159,7 @@ static void remove_locked(struct pa_mapping *entry)
  */
 void pa_large_recover(void)
 {
-	pa_reserve_add_dirty(-units_of(large.freed.bytes));
+	count(0, -units_of(large.freed.bytes));
 	large.freed = (struct pa_freed){ .count = 0 };
 	if (!large.table || !table_replace_locked(large.table->capacity))
 		return;
@@ -191,6 +197,7 @@ static void look_for_ghost(size_t bytes)
 	pa_unlock(PA_LOCK_LARGE);
 }
 
+/* What is not counted any more. */
 static void give_back(struct pa_mapping mapping)
 {
 	if (!mapping.start)
@@ -202,7 +209,6 @@ static void give_back(struct pa_mapping mapping)
 		pa_guarded_unmap(mapping.start, mapping.bytes);
 	else
 		pa_os_unmap(mapping.start, mapping.bytes);
-	pa_sub_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(mapping.bytes));
 	pa_add_relaxed(&pa_reserve.purges, 1);
 	pa_add_relaxed(&pa_reserve.purged_units, (uint64_t)units_of(mapping.bytes));
 }
@@ -212,7 +218,8 @@ static void keep_freed(struct pa_mapping mapping)
 {
 	pa_lock(PA_LOCK_LARGE);
 	struct pa_mapping evicted = pa_freed_put(&large.freed, mapping);
-	pa_reserve_add_dirty(units_of(mapping.bytes) - units_of(evicted.bytes));
+	int64_t gone = units_of(evicted.bytes);
+	count(-gone, units_of(mapping.bytes) - gone);
 	pa_unlock(PA_LOCK_LARGE);
 	give_back(evicted);
 	pa_large_shrink(PA_RESERVE_LIMIT);
@@ -220,7 +227,7 @@ static void keep_freed(struct pa_mapping mapping)
 
 static struct pa_mapping taken_locked(struct pa_mapping mapping)
 {
-	pa_reserve_add_dirty(-units_of(mapping.bytes));
+	count(0, -units_of(mapping.bytes));
 	return mapping;
 }
 
@@ -245,7 +252,7 @@ static char *allocate_freed(size_t bytes, size_t *has)
 		keep_freed(taken); /* its parts were mapped one by one, say */
 		return NULL;
 	}
-	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes - taken.bytes));
+	count(units_of(bytes - taken.bytes), 0);
 	return grown;
 }
 
@@ -289,7 +296,7 @@ static void populate_expected(struct pa_mapping mapping, size_t has, bool has_ze
 	bool is_expected = pa_filling_expect(filling, mapping);
 	pa_unlock(PA_LOCK_LARGE);
 	size_t end = pa_min(mapping.bytes, POPULATE_MAX);
-	if (is_expected && has < end)
+	if (is_expected && has < end && !pa_reserve_is_exceeded())
 		pa_os_populate(mapping.start + has, end - has);
 }
 
@@ -312,7 +319,7 @@ static char *map_fresh(size_t bytes, size_t align)
 		return NULL;
 	if (pa_options()->thp != PA_THP_AUTO)
 		pa_os_advise_huge_pages(start, bytes, pa_options()->thp == PA_THP_ALWAYS);
-	pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)units_of(bytes));
+	count(units_of(bytes), 0);
 	look_for_ghost(bytes);
 	return start;
 }
@@ -340,9 +347,13 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 		insert_locked((struct pa_mapping){ start, bytes });
 	pa_unlock(PA_LOCK_LARGE);
 	if (!has_room) {
+		count(-units_of(bytes), 0);
 		give_back((struct pa_mapping){ start, bytes });
 		return NULL;
 	}
+	/* Before it is touched: a reserve makes no new peak.  What the heaps have is the caller's matter. */
+	if (pa_reserve_is_exceeded())
+		pa_large_shrink(PA_RESERVE_LIMIT);
 	if (is_fresh || (has < bytes && !is_zero)) /* else the caller clears all of it */
 		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero != NULL);
 	if (is_zero)
@@ -366,10 +377,12 @@ bool pa_large_free(void *p)
 	pa_reserve_tick();
 	if (filling)
 		note_filling(filling, freed);
-	if (large.is_guarded)
+	if (large.is_guarded) {
+		count(-units_of(freed.bytes), 0);
 		give_back(freed);
-	else
+	} else {
 		keep_freed(freed);
+	}
 	return true;
 }
 
@@ -420,8 +433,7 @@ static bool resize_by_remap(struct pa_mapping *mapping, size_t bytes)
 
 	if (!moved)
 		return false;
-	pa_add_relaxed(&pa_reserve.mapped_units,
-		       (uint64_t)(units_of(bytes) - units_of(mapping->bytes)));
+	count(units_of(bytes) - units_of(mapping->bytes), 0);
 	*mapping = (struct pa_mapping){ moved, bytes };
 	return true;
 }
@@ -476,11 +488,13 @@ uint64_t pa_large_shrink(enum pa_reserve_goal goal)
 		pa_lock(PA_LOCK_LARGE);
 		size_t step = step_locked(goal);
 		if (step > 0)
-			taken = taken_locked(pa_freed_take_oldest(&large.freed, step));
+			taken = pa_freed_take_oldest(&large.freed, step);
+		int64_t gone = units_of(taken.bytes);
+		count(-gone, -gone);
 		pa_unlock(PA_LOCK_LARGE);
 		if (!taken.start)
 			return units;
-		units += (uint64_t)units_of(taken.bytes);
+		units += (uint64_t)gone;
 		give_back(taken);
 	}
 }

@@ -229,8 +229,11 @@ static struct pa_run forget_locked(struct pa_arena *arena)
 	registry_remove_locked(arena);
 	manager.counts.arenas_released++;
 	pa_pagemap_clear(arena);
-	pa_reserve_add_dirty(-(int64_t)arena->dirty_units);
-	pa_sub_relaxed(&pa_reserve.mapped_units, PA_ARENA_UNITS);
+	pa_reserve_add((struct pa_reserve_change){
+		.mapped = -(int64_t)PA_ARENA_UNITS,
+		.resident = -(int64_t)arena->dirty_units,
+		.dirty = -(int64_t)arena->dirty_units,
+	});
 	pa_add_relaxed(&pa_reserve.purges, 1);
 	pa_add_relaxed(&pa_reserve.purged_units, arena->dirty_units);
 	pa_reserve_released(arena->dirty_units);
@@ -280,7 +283,7 @@ static struct pa_arena *make_locked(void)
 	manager.registry->arenas[count] = arena;
 	pa_store_release(&manager.registry->count, count + 1); /* ordered for a fork's sake */
 	manager.counts.arenas_made++;
-	pa_add_relaxed(&pa_reserve.mapped_units, PA_ARENA_UNITS);
+	pa_reserve_add((struct pa_reserve_change){ .mapped = PA_ARENA_UNITS });
 	return arena;
 }
 

@@ -7,7 +7,7 @@
 #include "manager.h"
 #include "reserve.h"
 
-#define ACCOUNT_BATCH 16 /* units of change before the reserve is told */
+#define ACCOUNT_BATCH 16 /* units more or less before the reserve is told */
 #define FIT_TRIES 4      /* arenas of one fullness that are searched for a run of slots */
 
 static void arena_unlink(struct pa_heap *heap, struct pa_arena *arena)
@@ -76,8 +76,26 @@ void pa_placement_enqueue(struct pa_heap *heap, struct pa_arena *arena)
 
 void pa_placement_flush(struct pa_heap *heap)
 {
-	pa_reserve_add_dirty(heap->dirty_change);
+	pa_reserve_add((struct pa_reserve_change){ .resident = heap->resident_change,
+						   .dirty = heap->dirty_change });
+	heap->resident_change = 0;
 	heap->dirty_change = 0;
+}
+
+static bool is_worth_telling(int64_t change)
+{
+	return change >= ACCOUNT_BATCH || change <= -ACCOUNT_BATCH;
+}
+
+void pa_placement_touch(struct pa_heap *heap, struct pa_arena *arena, unsigned first, unsigned count)
+{
+	struct pa_touched touched = pa_arena_touch(arena, first, count);
+
+	if (touched.refaults > 0)
+		pa_reserve_refault(touched.refaults, arena->purged_mark);
+	heap->resident_change += touched.fresh;
+	if (is_worth_telling(heap->resident_change))
+		pa_placement_flush(heap);
 }
 
 void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int change)
@@ -89,7 +107,7 @@ void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int chan
 	}
 	heap->dirty_units += change;
 	heap->dirty_change += change;
-	if (heap->dirty_change >= ACCOUNT_BATCH || heap->dirty_change <= -ACCOUNT_BATCH) {
+	if (is_worth_telling(heap->dirty_change)) {
 		pa_placement_flush(heap);
 		pa_reserve_tick();
 	}

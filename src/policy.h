@@ -39,7 +39,7 @@ struct pa_policy_input {
 	uint64_t now_ns;     /* monotonic */
 	uint64_t cpu_ns;     /* CPU time of the process */
 	uint64_t low_units;  /* the fewest dirty units since the last tick */
-	uint64_t live_units; /* what is mapped and not dirty */
+	uint64_t live_units; /* what is resident and not dirty */
 	uint64_t unit_ns;    /* to purge a unit and touch it again; 0: not known */
 	uint64_t refault_units[PA_POLICY_DISTANCES]; /* by distance, since the process began */
 };

@@ -17,6 +17,7 @@ struct pa_reserve pa_reserve = {
 	.purge_ns = PA_POLICY_UNIT_NS / 3,
 	.touch_ns = PA_POLICY_UNIT_NS - PA_POLICY_UNIT_NS / 3,
 	.limit_units = PA_POLICY_FLOOR_UNITS,
+	.allowed_units = PA_POLICY_FLOOR_UNITS,
 	.floor_units = PA_POLICY_FLOOR_UNITS,
 };
 
@@ -41,15 +42,32 @@ static void tuner_leave(void)
 	pa_store_release(&tuner.is_taken, false);
 }
 
+static void set_limit(int64_t live)
+{
+	int64_t peak = pa_load_relaxed(&pa_reserve.peak_units);
+
+	if (live > peak)
+		pa_store_relaxed(&pa_reserve.peak_units, peak = live);
+	uint64_t room = (uint64_t)(peak - live) + pa_load_relaxed(&pa_reserve.floor_units);
+	pa_store_relaxed(&pa_reserve.limit_units,
+			 pa_min(pa_load_relaxed(&pa_reserve.allowed_units), room));
+}
+
+static int64_t live_units(void)
+{
+	return pa_load_relaxed(&pa_reserve.resident_units) - pa_load_relaxed(&pa_reserve.dirty_units);
+}
+
 void pa_reserve_set(const struct pa_keep_option *keep)
 {
 	while (!tuner_take())
 		pa_lock_wait_a_little();
 	pa_policy_init(&tuner.policy, keep);
-	pa_store_relaxed(&pa_reserve.limit_units, tuner.policy.limit_units);
-	/* What was asked for is kept by an idle process as well. */
+	pa_store_relaxed(&pa_reserve.allowed_units, tuner.policy.limit_units);
+	/* What was asked for is kept by an idle process, and at a peak, as well. */
 	pa_store_relaxed(&pa_reserve.floor_units,
 			 keep->mode == PA_KEEP_AUTO ? PA_POLICY_FLOOR_UNITS : UINT32_MAX);
+	set_limit(live_units());
 	tuner_leave();
 }
 
@@ -58,13 +76,23 @@ void pa_reserve_after_fork_child(void)
 	tuner_leave();
 }
 
-void pa_reserve_add_dirty(int64_t units)
+/* Most changes are of one of them, and to add to a counter that others add to takes its time. */
+static int64_t add(_Atomic(int64_t) *counter, int64_t units)
 {
-	int64_t dirty = pa_add_relaxed(&pa_reserve.dirty_units, units) + units;
+	return (units == 0 ? pa_load_relaxed(counter) : pa_add_relaxed(counter, units)) + units;
+}
 
+void pa_reserve_add(struct pa_reserve_change change)
+{
+	int64_t resident = add(&pa_reserve.resident_units, change.resident);
+	int64_t dirty = add(&pa_reserve.dirty_units, change.dirty);
+
+	if (change.mapped != 0)
+		pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)change.mapped);
+	set_limit(resident - dirty);
 	if (dirty < pa_load_relaxed(&pa_reserve.low_units))
 		pa_store_relaxed(&pa_reserve.low_units, dirty);
-	if (units > 0 && dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units))
+	if (change.dirty > 0 && dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units))
 		pa_store_relaxed(&pa_reserve.wants_watch, true);
 }
 
@@ -91,7 +119,7 @@ void pa_reserve_tick(void)
 
 	int64_t dirty = pa_load_relaxed(&pa_reserve.dirty_units);
 	int64_t low = pa_load_relaxed(&pa_reserve.low_units);
-	int64_t live = (int64_t)pa_load_relaxed(&pa_reserve.mapped_units) - dirty;
+	int64_t live = live_units();
 	struct pa_policy_input input = {
 		.now_ns = now,
 		.cpu_ns = pa_os_cpu_ns(),
@@ -104,7 +132,8 @@ void pa_reserve_tick(void)
 	move_window(now);
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
-	pa_store_relaxed(&pa_reserve.limit_units, pa_policy_tick(&tuner.policy, &input));
+	pa_store_relaxed(&pa_reserve.allowed_units, pa_policy_tick(&tuner.policy, &input));
+	set_limit(live);
 	tuner_leave();
 }
 

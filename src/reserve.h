@@ -11,11 +11,14 @@
 #include "policy.h"
 
 struct pa_reserve {
-	_Atomic(int64_t) dirty_units;   /* resident and free */
-	_Atomic(int64_t) low_units;     /* the fewest dirty units since the last tick */
-	_Atomic(uint64_t) limit_units;  /* what may be dirty */
-	_Atomic(uint64_t) floor_units;  /* what an idle process may keep */
-	_Atomic(uint64_t) mapped_units; /* in arenas and large mappings */
+	_Atomic(int64_t) dirty_units;    /* resident and free */
+	_Atomic(int64_t) low_units;      /* the fewest dirty units since the last tick */
+	_Atomic(uint64_t) limit_units;   /* what may be dirty */
+	_Atomic(uint64_t) allowed_units; /* the same, by the policy alone */
+	_Atomic(uint64_t) floor_units;   /* what an idle process may keep */
+	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
+	_Atomic(int64_t) resident_units; /* of these; large objects count as a whole */
+	_Atomic(int64_t) peak_units;     /* the most that were live: resident and not dirty */
 	_Atomic(uint64_t)
 		refault_units[PA_POLICY_DISTANCES]; /* total purged and used again in the window */
 	_Atomic(uint64_t) purges;                   /* total calls */
@@ -40,8 +43,17 @@ void pa_reserve_set(const struct pa_keep_option *keep);
 /* Whoever held the tuner in the parent is gone. */
 void pa_reserve_after_fork_child(void);
 
-/* Add to the dirty units (or take away). */
-void pa_reserve_add_dirty(int64_t units);
+/* Units more, or less. */
+struct pa_reserve_change {
+	int64_t mapped, resident, dirty;
+};
+
+/*
+ * All at once, for the limit depends on what is live: the policy's as far as the reserve makes no new peak.
+ * Live and dirty memory together are no more than has been live before, but for the floor, as soon as what is
+ * above that is given back.
+ */
+void pa_reserve_add(struct pa_reserve_change change);
 
 PA_INLINE bool pa_reserve_is_exceeded(void)
 {
@@ -49,7 +61,7 @@ PA_INLINE bool pa_reserve_is_exceeded(void)
 	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
 }
 
-/* How far to give back: to what the policy allows, to what is kept without evidence, or altogether. */
+/* How far to give back: to what may be dirty, to what is kept without evidence, or altogether. */
 enum pa_reserve_goal { PA_RESERVE_LIMIT, PA_RESERVE_FLOOR, PA_RESERVE_NOTHING };
 
 PA_INLINE bool pa_reserve_is_above(enum pa_reserve_goal goal)
@@ -58,6 +70,12 @@ PA_INLINE bool pa_reserve_is_above(enum pa_reserve_goal goal)
 		return pa_reserve_is_exceeded();
 	return goal == PA_RESERVE_NOTHING || pa_load_relaxed(&pa_reserve.dirty_units) >
 						     (int64_t)pa_load_relaxed(&pa_reserve.floor_units);
+}
+
+/* Whether more would be allowed, were it not for the peak. */
+PA_INLINE bool pa_reserve_is_at_peak(void)
+{
+	return pa_load_relaxed(&pa_reserve.limit_units) < pa_load_relaxed(&pa_reserve.allowed_units);
 }
 
 /* How many dirty units there are too many. */

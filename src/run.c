@@ -16,13 +16,11 @@ static unsigned units_of(size_t bytes)
 }
 
 /* Units from a run's unit from on are its own now. */
-static void run_touch(struct pa_arena *arena, struct pa_pool *pool, unsigned from, unsigned to)
+static void run_touch(struct pa_heap *heap, struct pa_pool *pool, unsigned from, unsigned to)
 {
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
-	unsigned refaults = pa_arena_touch(arena, first + from, to - from);
 
-	if (refaults)
-		pa_reserve_refault(refaults, arena->purged_mark);
+	pa_placement_touch(heap, pa_arena_of(pool), first + from, to - from);
 }
 
 /*
@@ -59,9 +57,11 @@ void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes, bool is_growing)
 		start = pa_arena_slot_start(arena, first);
 		pa_pool_init_run(pool, start, units, pa_heap_tag(heap));
 		pa_arena_extend(arena, first, 1, slots);
-		run_touch(arena, pool, 0, units);
+		run_touch(heap, pool, 0, units);
 		((struct pa_block *)start)->key = 0;
 	}
+	if (!was_busy && pa_reserve_is_exceeded())
+		pa_heap_relieve(heap);
 	pa_heap_leave(heap, was_busy);
 	return start;
 }
@@ -85,7 +85,7 @@ bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes
 		pa_placement_release(heap, arena, first + slots, had - slots);
 	}
 	if (units > pool->run_units)
-		run_touch(arena, pool, pool->run_units, units);
+		run_touch(heap, pool, pool->run_units, units);
 	pool->run_units = (uint8_t)units;
 	if (pa_reserve_is_exceeded())
 		pa_heap_relieve(heap);

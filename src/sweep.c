@@ -157,6 +157,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum 
 	unsigned units = purge(arena, &give);
 	arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
 	heap->sweeps++;
+	heap->resident_change -= units;
 	pa_placement_account(heap, arena, arena->dirty_units - before);
 	pa_placement_dequeue(heap, arena);
 	if (arena->dead_units > 0)

@@ -317,6 +317,30 @@ static void cycles_do_not_grow(void)
 	check_resident("after", 0, 1, 4 * MIB);
 }
 
+/* What a program has earned by its habits goes when it takes memory of another kind. */
+static void a_reserve_makes_no_new_peak(void)
+{
+	static const struct peak habit = { .count = 20000, .size = 1000 };
+	static const struct peak other = { .count = 12, .size = 1500 * KIB };
+	enum { ROUNDS = 400, EARNED = 8 * MIB };
+	size_t highest = 0;
+	bool is_earned = false;
+
+	prepare(habit.count);
+	for (int round = 0; round < ROUNDS && !is_earned; round++) {
+		rise(&habit);
+		highest = resident_now();
+		fall(&habit);
+		is_earned = resident_now() > base_bytes + EARNED;
+	}
+	EXPECT(is_earned, "no reserve after %d rounds", ROUNDS);
+	rise(&other);
+	size_t now = resident_now();
+	EXPECT(now <= highest + SLACK, "%zu KiB above the base, by habit %zu KiB",
+	       (now - base_bytes) / KIB, (highest - base_bytes) / KIB);
+	fall(&other);
+}
+
 /* What khugepaged does under the setting "always", asked for by the process itself, and at once. */
 static bool collapse_around(const void *p)
 {
@@ -360,6 +384,7 @@ static const struct tap_point points[] = {
 	{ "ended_threads_keep_little", ended_threads_keep_little },
 	{ "idle_child_gives_back", idle_child_gives_back },
 	{ "cycles_do_not_grow", cycles_do_not_grow },
+	{ "a_reserve_makes_no_new_peak", a_reserve_makes_no_new_peak },
 	{ "huge_pages_fill_no_holes", huge_pages_fill_no_holes },
 	{ NULL, NULL },
 };

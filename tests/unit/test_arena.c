@@ -118,14 +118,17 @@ static void give(unsigned first, unsigned count)
 
 static void touch(unsigned first, unsigned count)
 {
-	unsigned again = 0;
+	struct pa_touched seen = { 0 };
 
 	for (unsigned unit = first; unit < first + count; unit++) {
-		again += purged[unit];
+		seen.fresh += !touched[unit];
+		seen.refaults += purged[unit];
 		purged[unit] = false;
 		touched[unit] = true;
 	}
-	assert_int_equal(pa_arena_touch(arena, first, count), again);
+	struct pa_touched told = pa_arena_touch(arena, first, count);
+	assert_int_equal(told.fresh, seen.fresh);
+	assert_int_equal(told.refaults, seen.refaults);
 }
 
 /* What a sweep does to the bitmaps. */

@@ -142,6 +142,28 @@ static void sweep_all(enum pa_sweep_depth depth)
 	pa_heap_leave(heap, was_busy);
 }
 
+static void add_touched(void *context, struct pa_arena *arena)
+{
+	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST; slot++)
+		*(int64_t *)context += pa_count_bits(
+			pa_units_get(arena->touched, pa_arena_first_unit(slot), PA_SLOT_UNITS));
+}
+
+/* What the reserve takes for resident is what the arenas hold, those of the cache included; nothing is large here. */
+static void check_resident_units(void)
+{
+	struct pa_manager_counts counts;
+	int64_t touched = 0;
+
+	pa_placement_flush(heap);
+	pa_lock(PA_LOCK_MANAGER);
+	pa_manager_visit_locked(add_touched, &touched);
+	pa_manager_count_locked(&counts);
+	pa_unlock(PA_LOCK_MANAGER);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.resident_units),
+			 touched + (int64_t)counts.cached_dirty_units);
+}
+
 static void live_at_random(uint64_t seed, unsigned steps, bool with_sweeps)
 {
 	struct dice dice = { seed };
@@ -159,8 +181,10 @@ static void live_at_random(uint64_t seed, unsigned steps, bool with_sweeps)
 			sweep_all(dice_below(&dice, 3));
 		if (with_sweeps && dice_below(&dice, 4000) == 0)
 			pa_heap_trim(heap);
-		if (n % 1000 == 0)
+		if (n % 1000 == 0) {
 			pa_heap_check(heap);
+			check_resident_units();
+		}
 	}
 	for (unsigned i = 0; i < SHADOWS; i++)
 		if (shadows[i].p)
@@ -1552,6 +1576,41 @@ static int64_t dirty_now(void)
 	return pa_load_relaxed(&pa_reserve.dirty_units);
 }
 
+/* At a peak, what is kept goes for what is new: a large object, and blocks that do not fit into the holes. */
+static void test_growth_takes_the_place_of_what_is_kept(void **state)
+{
+	enum { LARGE = 4 << 20, LARGE_UNITS = LARGE >> PA_UNIT_SHIFT, BLOCKS = 50 };
+	static void *blocks[BLOCKS];
+	char *keeps[RUNS];
+	(void)state;
+	need_pages_of_at_most(PA_SLOT_BYTES);
+
+	make_dirty(keeps);
+	int64_t dirty = dirty_now(), resident = pa_load_relaxed(&pa_reserve.resident_units);
+	/* As if it allowed so much by itself, and more had never been live than now is resident. */
+	pa_store_relaxed(&pa_reserve.floor_units, PA_POLICY_FLOOR_UNITS);
+	pa_store_relaxed(&pa_reserve.peak_units, resident);
+	assert_true(dirty >= RUNS * 49);
+	pa_heap_make_way(heap, LARGE);
+	assert_int_equal(dirty_now(), dirty); /* there is room */
+	void *large = pa_large_allocate(LARGE, 1, NULL);
+	assert_true(pa_reserve_is_exceeded());
+	pa_heap_make_way(heap, LARGE);
+	assert_true(pa_load_relaxed(&pa_reserve.resident_units) <= resident + PA_POLICY_FLOOR_UNITS);
+	assert_true(dirty_now() <= dirty - LARGE_UNITS + PA_POLICY_FLOOR_UNITS);
+
+	for (unsigned i = 0; i < BLOCKS; i++)
+		blocks[i] = pa_heap_allocate_run(heap, PA_MEDIUM_MAX, false);
+	pa_placement_flush(heap);
+	assert_true(dirty_now() <= PA_POLICY_FLOOR_UNITS);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		release(heap, blocks[i]);
+	assert_true(pa_large_free(large));
+	keep(1024 * PA_MIB);
+	pa_large_shrink(PA_RESERVE_NOTHING);
+	release_all(keeps);
+}
+
 static void test_purge_to_a_goal(void **state)
 {
 	char *keeps[RUNS];
@@ -1853,6 +1912,7 @@ int main(void)
 		point(test_child_goes_on_within_a_count),
 		point(test_misuse_is_found),
 		point(test_purged_by_another),
+		point(test_growth_takes_the_place_of_what_is_kept),
 		point(test_purge_to_a_goal),
 		point(test_key_in_a_live_block),
 		point(test_unused_heaps_are_purged),

@@ -50,7 +50,7 @@ static int begin(void **state)
 {
 	(void)state;
 	pa_idle_enable();
-	pa_reserve_add_dirty(DIRTY_UNITS);
+	pa_reserve_add((struct pa_reserve_change){ .resident = DIRTY_UNITS, .dirty = DIRTY_UNITS });
 	pa_reserve_watch();
 	lingering = 0;
 	asked = 0;
@@ -61,7 +61,7 @@ static int end(void **state)
 {
 	(void)state;
 	pa_idle_stop();
-	pa_reserve_add_dirty(-DIRTY_UNITS);
+	pa_reserve_add((struct pa_reserve_change){ .resident = -DIRTY_UNITS, .dirty = -DIRTY_UNITS });
 	pa_store_relaxed(&pa_reserve.wants_watch, false);
 	return 0;
 }

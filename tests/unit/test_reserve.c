@@ -26,13 +26,24 @@ static int begin(void **state)
 {
 	(void)state;
 	pa_store_relaxed(&pa_reserve.dirty_units, 0);
-	pa_store_relaxed(&pa_reserve.mapped_units, 0);
+	pa_store_relaxed(&pa_reserve.resident_units, 0);
+	pa_store_relaxed(&pa_reserve.peak_units, 0);
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 		pa_store_relaxed(&pa_reserve.refault_units[i], 0);
 	pa_store_relaxed(&pa_reserve.released_units, 0);
 	pa_reserve_set(&by_itself);
 	sleep_ms(2); /* so that the next tick is not too early */
 	return 0;
+}
+
+static void add_dirty(int64_t units)
+{
+	pa_reserve_add((struct pa_reserve_change){ .dirty = units });
+}
+
+static void add_resident(int64_t units)
+{
+	pa_reserve_add((struct pa_reserve_change){ .resident = units });
 }
 
 static void keep_bytes(size_t bytes)
@@ -47,38 +58,77 @@ static void test_limit(void **state)
 	assert_int_equal(pa_reserve.limit_units, PA_POLICY_FLOOR_UNITS);
 	keep_bytes(PA_MIB);
 	assert_int_equal(pa_reserve.limit_units, 256);
-	pa_reserve_add_dirty(256);
+	add_dirty(256);
 	assert_false(pa_reserve_is_exceeded());
 	assert_int_equal(pa_reserve_excess(), 0);
-	pa_reserve_add_dirty(1);
+	add_dirty(1);
 	assert_true(pa_reserve_is_exceeded());
 	assert_int_equal(pa_reserve_excess(), 1);
-	pa_reserve_add_dirty(-200);
+	add_dirty(-200);
 	assert_false(pa_reserve_is_exceeded());
 	assert_int_equal(pa_reserve_excess(), -199);
 	assert_int_equal(pa_reserve.dirty_units, 57);
 	keep_bytes(0);
 	assert_true(pa_reserve_is_exceeded());
-	pa_reserve_add_dirty(-57);
+	add_dirty(-57);
 	assert_false(pa_reserve_is_exceeded());
 	/* Counts kept back by heaps may make it negative for a moment. */
-	pa_reserve_add_dirty(-5);
+	add_dirty(-5);
 	assert_false(pa_reserve_is_exceeded());
 	assert_int_equal(pa_reserve_excess(), -5);
+}
+
+/* What the policy allows is there as far as more was live before. */
+static void test_no_new_peak(void **state)
+{
+	(void)state;
+
+	pa_store_relaxed(&pa_reserve.allowed_units, 2000);
+	pa_reserve_add((struct pa_reserve_change){ .mapped = 6000, .resident = 5000 });
+	assert_int_equal(pa_reserve.peak_units, 5000);
+	assert_int_equal(pa_reserve.limit_units, PA_POLICY_FLOOR_UNITS);
+	assert_true(pa_reserve_is_at_peak());
+	add_dirty(1500);
+	assert_int_equal(pa_reserve.limit_units, 1500 + PA_POLICY_FLOOR_UNITS);
+	assert_false(pa_reserve_is_exceeded());
+	/* To use again what is dirty is no growth, and leaves less to be kept. */
+	add_dirty(-500);
+	assert_int_equal(pa_reserve.limit_units, 1000 + PA_POLICY_FLOOR_UNITS);
+	assert_false(pa_reserve_is_exceeded());
+	/* Fresh memory in its place is: as much has to go, but for the floor. */
+	add_resident(PA_POLICY_FLOOR_UNITS);
+	assert_int_equal(pa_reserve_excess(), 0);
+	add_resident(300);
+	assert_int_equal(pa_reserve_excess(), 300);
+	pa_reserve_add((struct pa_reserve_change){ .mapped = -300, .resident = -300, .dirty = -300 });
+	assert_int_equal(pa_reserve_excess(), 0);
+	assert_int_equal(pa_reserve.peak_units, 5000);
+	/* With enough room below, the policy's limit is what counts. */
+	add_dirty(2000);
+	assert_false(pa_reserve_is_at_peak());
+	assert_int_equal(pa_reserve.limit_units, 2000);
+	add_dirty(-2700);
+	assert_int_equal(pa_reserve.dirty_units, 0);
+	add_resident(1000);
+	assert_int_equal(pa_reserve.peak_units, 6000 - 300 + PA_POLICY_FLOOR_UNITS + 300);
+	/* What was asked for is kept whatever has been live. */
+	keep_bytes(PA_MIB);
+	assert_int_equal(pa_reserve.limit_units, 256);
+	assert_false(pa_reserve_is_at_peak());
 }
 
 static void test_low_water(void **state)
 {
 	(void)state;
 
-	pa_reserve_add_dirty(100);
+	add_dirty(100);
 	pa_reserve_tick();
 	assert_int_equal(pa_reserve.low_units, 100);
-	pa_reserve_add_dirty(50);
+	add_dirty(50);
 	assert_int_equal(pa_reserve.low_units, 100);
-	pa_reserve_add_dirty(-120);
+	add_dirty(-120);
 	assert_int_equal(pa_reserve.low_units, 30);
-	pa_reserve_add_dirty(40);
+	add_dirty(40);
 	assert_int_equal(pa_reserve.low_units, 30);
 	sleep_ms(2);
 	pa_reserve_tick();
@@ -90,23 +140,23 @@ static void test_percentage_of_what_is_live(void **state)
 	(void)state;
 
 	pa_reserve_set(&(struct pa_keep_option){ PA_KEEP_PERCENT, 10 });
-	pa_store_relaxed(&pa_reserve.mapped_units, 20000);
-	pa_reserve_add_dirty(10000);
+	add_resident(20000);
+	add_dirty(10000);
 	pa_reserve_tick();
 	assert_int_equal(pa_reserve.limit_units, 1000);
 	/* A second look within the millisecond is none. */
 	uint64_t before = pa_os_clock_ns();
 	sleep_ms(2);
 	pa_reserve_tick();
-	pa_store_relaxed(&pa_reserve.mapped_units, 30000);
+	add_resident(10000);
 	pa_reserve_tick();
 	if (pa_os_clock_ns() - before < 2900000)
 		assert_int_equal(pa_reserve.limit_units, 1000);
 	sleep_ms(2);
 	pa_reserve_tick();
 	assert_int_equal(pa_reserve.limit_units, 2000);
-	/* More dirty than mapped, as races may have it: nothing is live then. */
-	pa_store_relaxed(&pa_reserve.mapped_units, 5000);
+	/* More dirty than resident, as races may have it: nothing is live then. */
+	add_resident(-25000);
 	sleep_ms(2);
 	pa_reserve_tick();
 	assert_int_equal(pa_reserve.limit_units, 0);
@@ -174,7 +224,8 @@ static void test_the_policy_sees_the_counters(void **state)
 {
 	(void)state;
 
-	pa_store_relaxed(&pa_reserve.mapped_units, 100000);
+	add_resident(100000);
+	add_dirty(50000);
 	pa_reserve_tick();
 	assert_int_equal(pa_reserve.limit_units, PA_POLICY_FLOOR_UNITS);
 	/* Twice as often as it takes: on a busy machine some come too late to count. */
@@ -267,6 +318,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		point(test_limit),
+		point(test_no_new_peak),
 		point(test_low_water),
 		point(test_percentage_of_what_is_live),
 		point(test_refaults_count_within_the_window),
