@@ -518,15 +518,17 @@ void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
 	if (PA_LIKELY(!pa_reserve_is_exceeded()))
 		return;
 	bool was_busy = pa_heap_enter(heap);
-	int64_t excess, before = INT64_MAX;
+	unsigned calls = was_busy ? 0 : (unsigned)pa_min(bytes / WAY_BYTES + 1, UINT16_MAX);
+	int64_t before = INT64_MAX, excess = pa_reserve_excess();
 
-	for (size_t steps = was_busy ? 0 : bytes / WAY_BYTES + 1; steps > 0; steps--) {
-		excess = pa_reserve_excess();
-		if (excess <= 0 || excess >= before)
-			break;
-		before = excess;
+	for (unsigned n = 0; n < calls && excess > 0 && excess < before; n++) {
 		pa_heap_relieve(heap);
+		before = excess;
+		excess = pa_reserve_excess();
 	}
+	if (excess >
+	    0) /* of a thread of CPython's, say, while the interpreter's heap has all that is kept */
+		pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, calls * RELIEVE_ARENAS);
 	pa_heap_leave(heap, was_busy);
 }
 

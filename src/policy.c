@@ -27,14 +27,19 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
+static uint64_t unit_ns(const struct pa_policy_input *input)
+{
+	return input->unit_ns > 0 ? input->unit_ns : PA_POLICY_UNIT_NS;
+}
+
 /*
  * Add the refaults since the last tick to the evidence, less what they may cost.  What may be is taken
  * from the greatest distances first: they would be the dearest to avoid.  True if there were any.
  */
 static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 {
-	uint64_t unit_ns = input->unit_ns > 0 ? input->unit_ns : PA_POLICY_UNIT_NS;
-	uint64_t each_ns = PA_POLICY_SHARE * unit_ns; /* of CPU time, that a refault may come in */
+	uint64_t each_ns =
+		PA_POLICY_SHARE * unit_ns(input); /* of CPU time, that a refault may come in */
 	policy->cpu_ns = pa_min(policy->cpu_ns, input->cpu_ns); /* a forked child's begins anew */
 	uint64_t allowed = (input->cpu_ns - policy->cpu_ns) / each_ns;
 	policy->cpu_ns += allowed * each_ns; /* what is left over counts the next time */
@@ -113,4 +118,15 @@ uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *
 		break;
 	}
 	return policy->limit_units;
+}
+
+bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_input *input)
+{
+	uint64_t cpu_ns = less(input->cpu_ns, policy->peak_cpu_ns); /* a forked child's begins anew */
+	uint64_t units = input->kept_to_units - policy->kept_to_units;
+
+	policy->peak_cpu_ns = input->cpu_ns;
+	policy->kept_to_units = input->kept_to_units;
+	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE) + units * unit_ns(input);
+	return policy->peak_ns < PA_POLICY_PEAK_TIMES * input->peak_units * unit_ns(input);
 }

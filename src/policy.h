@@ -10,6 +10,9 @@
  * by a distance once the refaults from up to there are several times as many: a program that swings up
  * and down three times is not worth it, one that does so by habit is; a small reserve is worth it at
  * once.  What lies in the reserve unused through a whole interval is let go by halves.
+ *
+ * Besides, a reserve is not worth a new peak: what is live and what is dirty are no more than has been live before,
+ * as long as it costs little to give back what would be.
  */
 #ifndef PA_POLICY_H
 #define PA_POLICY_H
@@ -19,9 +22,11 @@
 
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
-#define PA_POLICY_SHARE 100    /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, as long as it is not measured */
-#define PA_POLICY_EVIDENCE 4   /* times a distance has to be paid for before the limit grows by it */
+#define PA_POLICY_SHARE 100     /* purging may cost one part in so many of the CPU time */
+#define PA_POLICY_PEAK_TIMES 2  /* keeping to the peak, as much as giving all of it back so often, */
+#define PA_POLICY_PEAK_SHARE 50 /* and another part of the CPU time */
+#define PA_POLICY_UNIT_NS 1500  /* to purge a unit and touch it again, as long as it is not measured */
+#define PA_POLICY_EVIDENCE 4    /* times a distance has to be paid for before the limit grows by it */
 #define PA_POLICY_SMALL_UNITS 1024 /* up to this distance, 4 MiB, once is enough */
 #define PA_POLICY_FLOOR_UNITS 128  /* kept without evidence: half a MiB */
 #define PA_POLICY_CAP_SHARE 1      /* at most as much as is live, or ... */
@@ -36,11 +41,13 @@ PA_INLINE unsigned pa_policy_distance_class(uint64_t units)
 }
 
 struct pa_policy_input {
-	uint64_t now_ns;     /* monotonic */
-	uint64_t cpu_ns;     /* CPU time of the process */
-	uint64_t low_units;  /* the fewest dirty units since the last tick */
-	uint64_t live_units; /* what is resident and not dirty */
-	uint64_t unit_ns;    /* to purge a unit and touch it again; 0: not known */
+	uint64_t now_ns;        /* monotonic */
+	uint64_t cpu_ns;        /* CPU time of the process */
+	uint64_t low_units;     /* the fewest dirty units since the last tick */
+	uint64_t live_units;    /* what is resident and not dirty */
+	uint64_t unit_ns;       /* to purge a unit and touch it again; 0: not known */
+	uint64_t peak_units;    /* the most that were live, and */
+	uint64_t kept_to_units; /* how many were given back to keep to that, since the process began */
 	uint64_t refault_units[PA_POLICY_DISTANCES]; /* by distance, since the process began */
 };
 
@@ -51,7 +58,9 @@ struct pa_policy {
 	uint64_t refault_units[PA_POLICY_DISTANCES];  /* as of the last tick */
 	uint64_t evidence_units[PA_POLICY_DISTANCES]; /* refaults above the share of CPU time */
 	uint64_t interval_began_ns;
-	uint64_t interval_low_units; /* the fewest dirty units since then */
+	uint64_t interval_low_units;         /* the fewest dirty units since then */
+	uint64_t peak_ns;                    /* what keeping to the peak has cost, less what it may */
+	uint64_t peak_cpu_ns, kept_to_units; /* as of the last tick */
 	bool is_started;
 };
 
@@ -59,5 +68,11 @@ void pa_policy_init(struct pa_policy *policy, const struct pa_keep_option *keep)
 
 /* Look at the counters; returns the units that may stay dirty from now on. */
 uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *input);
+
+/*
+ * Whether what may stay dirty has to keep to the peak from now on.  What that costs, in units that are given back for
+ * it, may be the peak once and a small share of the CPU time from then on.
+ */
+bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_input *input);
 
 #endif

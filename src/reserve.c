@@ -42,20 +42,22 @@ static void tuner_leave(void)
 	pa_store_release(&tuner.is_taken, false);
 }
 
-static void set_limit(int64_t live)
+static void set_limit(int64_t resident, int64_t dirty)
 {
-	int64_t peak = pa_load_relaxed(&pa_reserve.peak_units);
+	int64_t live = resident - dirty, peak = pa_load_relaxed(&pa_reserve.peak_units);
+	int64_t seen = pa_load_relaxed(&pa_reserve.is_over_peak) && dirty > 0 ? resident : live;
 
-	if (live > peak)
-		pa_store_relaxed(&pa_reserve.peak_units, peak = live);
+	if (seen > peak)
+		pa_store_relaxed(&pa_reserve.peak_units, peak = seen);
 	uint64_t room = (uint64_t)(peak - live) + pa_load_relaxed(&pa_reserve.floor_units);
 	pa_store_relaxed(&pa_reserve.limit_units,
 			 pa_min(pa_load_relaxed(&pa_reserve.allowed_units), room));
 }
 
-static int64_t live_units(void)
+static void set_limit_anew(void)
 {
-	return pa_load_relaxed(&pa_reserve.resident_units) - pa_load_relaxed(&pa_reserve.dirty_units);
+	set_limit(pa_load_relaxed(&pa_reserve.resident_units),
+		  pa_load_relaxed(&pa_reserve.dirty_units));
 }
 
 void pa_reserve_set(const struct pa_keep_option *keep)
@@ -67,7 +69,7 @@ void pa_reserve_set(const struct pa_keep_option *keep)
 	/* What was asked for is kept by an idle process, and at a peak, as well. */
 	pa_store_relaxed(&pa_reserve.floor_units,
 			 keep->mode == PA_KEEP_AUTO ? PA_POLICY_FLOOR_UNITS : UINT32_MAX);
-	set_limit(live_units());
+	set_limit_anew();
 	tuner_leave();
 }
 
@@ -82,14 +84,24 @@ static int64_t add(_Atomic(int64_t) *counter, int64_t units)
 	return (units == 0 ? pa_load_relaxed(counter) : pa_add_relaxed(counter, units)) + units;
 }
 
+/* Given back though the policy would have kept it. */
+static void note_kept_to(struct pa_reserve_change change)
+{
+	if (change.resident < 0 && change.dirty < 0 && pa_reserve_is_at_peak() &&
+	    pa_load_relaxed(&pa_reserve.dirty_units) <=
+		    (int64_t)pa_load_relaxed(&pa_reserve.allowed_units))
+		pa_add_relaxed(&pa_reserve.kept_to_units, (uint64_t)-change.resident);
+}
+
 void pa_reserve_add(struct pa_reserve_change change)
 {
+	note_kept_to(change);
 	int64_t resident = add(&pa_reserve.resident_units, change.resident);
 	int64_t dirty = add(&pa_reserve.dirty_units, change.dirty);
 
 	if (change.mapped != 0)
 		pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)change.mapped);
-	set_limit(resident - dirty);
+	set_limit(resident, dirty);
 	if (dirty < pa_load_relaxed(&pa_reserve.low_units))
 		pa_store_relaxed(&pa_reserve.low_units, dirty);
 	if (change.dirty > 0 && dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units))
@@ -119,13 +131,15 @@ void pa_reserve_tick(void)
 
 	int64_t dirty = pa_load_relaxed(&pa_reserve.dirty_units);
 	int64_t low = pa_load_relaxed(&pa_reserve.low_units);
-	int64_t live = live_units();
+	int64_t live = pa_load_relaxed(&pa_reserve.resident_units) - dirty;
 	struct pa_policy_input input = {
 		.now_ns = now,
 		.cpu_ns = pa_os_cpu_ns(),
 		.low_units = low > 0 ? (uint64_t)low : 0,
 		.live_units = live > 0 ? (uint64_t)live : 0,
 		.unit_ns = pa_reserve_unit_ns(),
+		.peak_units = (uint64_t)pa_load_relaxed(&pa_reserve.peak_units),
+		.kept_to_units = pa_load_relaxed(&pa_reserve.kept_to_units),
 	};
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 		input.refault_units[i] = pa_load_relaxed(&pa_reserve.refault_units[i]);
@@ -133,7 +147,8 @@ void pa_reserve_tick(void)
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
 	pa_store_relaxed(&pa_reserve.allowed_units, pa_policy_tick(&tuner.policy, &input));
-	set_limit(live);
+	pa_store_relaxed(&pa_reserve.is_over_peak, !pa_policy_keeps_to_peak(&tuner.policy, &input));
+	set_limit_anew();
 	tuner_leave();
 }
 

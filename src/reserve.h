@@ -19,6 +19,8 @@ struct pa_reserve {
 	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
 	_Atomic(int64_t) resident_units; /* of these; large objects count as a whole */
 	_Atomic(int64_t) peak_units;     /* the most that were live: resident and not dirty */
+	_Atomic(uint64_t) kept_to_units; /* total given back to keep to it */
+	_Atomic(bool) is_over_peak;      /* that costs too much: what is resident makes the peak */
 	_Atomic(uint64_t)
 		refault_units[PA_POLICY_DISTANCES]; /* total purged and used again in the window */
 	_Atomic(uint64_t) purges;                   /* total calls */

@@ -350,6 +350,41 @@ static void test_cap(void **state)
 	assert_true(pa_policy_tick(&policy, &input) <= PA_POLICY_CAP_UNITS);
 }
 
+static void test_the_peak_is_kept_to_while_it_costs_little(void **state)
+{
+	struct pa_policy_input input = { .cpu_ns = 10 * S, .peak_units = 5000, .unit_ns = 1000 };
+	(void)state;
+
+	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units - 1;
+	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	input.kept_to_units += 1;
+	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	/* Time makes it cheap again, the share of that which went by, */
+	input.cpu_ns += PA_POLICY_PEAK_SHARE - 1;
+	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	input.cpu_ns += PA_POLICY_PEAK_SHARE;
+	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	/* but does not add up beforehand; */
+	input.cpu_ns += 1000 * S;
+	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units;
+	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	/* and so does a higher peak. */
+	input.peak_units += 1;
+	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	/* A forked child's time begins anew, and is no time that went by. */
+	input.kept_to_units += 100;
+	input.cpu_ns = 0;
+	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	input.cpu_ns += PA_POLICY_PEAK_SHARE * UINT64_C(100000);
+	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	/* Where the cost of a page is not known, it is taken to be what it usually is. */
+	input.unit_ns = 0;
+	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units;
+	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+}
+
 static void test_fixed_amount(void **state)
 {
 	struct pa_keep_option keep = { PA_KEEP_BYTES, 40 * PA_MIB + 1 };
@@ -561,6 +596,7 @@ int main(void)
 		point(test_reserve_in_use_stays),
 		point(test_floor),
 		point(test_cap),
+		point(test_the_peak_is_kept_to_while_it_costs_little),
 		point(test_fixed_amount),
 		point(test_percentage),
 		point(test_counters_begin_at_the_first_tick),

@@ -28,6 +28,7 @@ static int begin(void **state)
 	pa_store_relaxed(&pa_reserve.dirty_units, 0);
 	pa_store_relaxed(&pa_reserve.resident_units, 0);
 	pa_store_relaxed(&pa_reserve.peak_units, 0);
+	pa_store_relaxed(&pa_reserve.is_over_peak, false);
 	for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 		pa_store_relaxed(&pa_reserve.refault_units[i], 0);
 	pa_store_relaxed(&pa_reserve.released_units, 0);
@@ -100,8 +101,10 @@ static void test_no_new_peak(void **state)
 	assert_int_equal(pa_reserve_excess(), 0);
 	add_resident(300);
 	assert_int_equal(pa_reserve_excess(), 300);
+	uint64_t kept_to = pa_load_relaxed(&pa_reserve.kept_to_units);
 	pa_reserve_add((struct pa_reserve_change){ .mapped = -300, .resident = -300, .dirty = -300 });
 	assert_int_equal(pa_reserve_excess(), 0);
+	assert_int_equal(pa_reserve.kept_to_units - kept_to, 300); /* not the policy's */
 	assert_int_equal(pa_reserve.peak_units, 5000);
 	/* With enough room below, the policy's limit is what counts. */
 	add_dirty(2000);
@@ -115,6 +118,33 @@ static void test_no_new_peak(void **state)
 	keep_bytes(PA_MIB);
 	assert_int_equal(pa_reserve.limit_units, 256);
 	assert_false(pa_reserve_is_at_peak());
+}
+
+/* Where it would cost too much to keep to the peak, what is resident makes a new one. */
+static void test_a_peak_that_is_dear(void **state)
+{
+	(void)state;
+
+	pa_store_relaxed(&pa_reserve.allowed_units, 2000);
+	add_resident(5000);
+	add_dirty(1500);
+	/* Twice what it may cost, so that the time of the test does not matter. */
+	pa_store_relaxed(&pa_reserve.kept_to_units,
+			 pa_reserve.kept_to_units + 2 * PA_POLICY_PEAK_TIMES * 5000);
+	pa_reserve_tick();
+	assert_true(pa_reserve.is_over_peak);
+	pa_store_relaxed(&pa_reserve.allowed_units, 2000); /* the policy itself has no evidence */
+	add_resident(500);
+	assert_int_equal(pa_reserve.peak_units, 5500);
+	assert_int_equal(pa_reserve.limit_units, 1500 + PA_POLICY_FLOOR_UNITS);
+	assert_false(pa_reserve_is_exceeded());
+	/* What the policy does not allow is given back as ever, and is no cost of the peak's. */
+	add_dirty(1000);
+	assert_int_equal(pa_reserve.limit_units, 2000);
+	assert_int_equal(pa_reserve_excess(), 500);
+	uint64_t kept_to = pa_load_relaxed(&pa_reserve.kept_to_units);
+	pa_reserve_add((struct pa_reserve_change){ .resident = -500, .dirty = -500 });
+	assert_int_equal(pa_reserve.kept_to_units, kept_to);
 }
 
 static void test_low_water(void **state)
@@ -319,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		point(test_limit),
 		point(test_no_new_peak),
+		point(test_a_peak_that_is_dear),
 		point(test_low_water),
 		point(test_percentage_of_what_is_live),
 		point(test_refaults_count_within_the_window),
