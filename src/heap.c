@@ -7,7 +7,6 @@
 
 #include "large.h"
 #include "lock.h"
-#include "manager.h"
 #include "option.h"
 #include "os.h"
 #include "placement.h"
@@ -15,16 +14,12 @@
 #include "reserve.h"
 #include "shelf.h"
 
-#define GROWTH_SHARE 48          /* of its growth, that a class takes up at once */
-#define WAKE_SHARE 16            /* of its blocks, free, for which a full pool is come back to */
-#define WAKE_MAX 8               /* but no more blocks than that */
-#define WAKE_TIMES 2             /* as many of both in a heap that is not an interpreter's */
-#define LOSSES_MAX 16            /* after which a class keeps its empty pool */
-#define TURNS_MAX 16             /* that dead units of an arena wait for more */
-#define OWN_UNITS 32             /* dirty, that each heap may have, however much others have */
-#define RELIEVE_ARENAS 4         /* arenas that one call sweeps at most */
-#define WAY_BYTES (256 * PA_KIB) /* of fresh memory, for which so many are */
-#define MEASURED 16              /* one of so many times that units become resident is measured */
+#define GROWTH_SHARE 48 /* of its growth, that a class takes up at once */
+#define WAKE_SHARE 16   /* of its blocks, free, for which a full pool is come back to */
+#define WAKE_MAX 8      /* but no more blocks than that */
+#define WAKE_TIMES 2    /* as many of both in a heap that is not an interpreter's */
+#define LOSSES_MAX 16   /* after which a class keeps its empty pool */
+#define MEASURED 16     /* one of so many times that units become resident is measured */
 
 struct pa_pool pa_no_pool = { .watermark = PA_NO_WATERMARK };
 
@@ -455,82 +450,7 @@ void pa_heap_free_slow(struct pa_heap *heap, void *p, const char *function)
 		pa_fatal(PA_FATAL_FOREIGN, function, p);
 }
 
-/* --- giving back --- */
-
-/*
- * Give back from one arena.  Free slots go at once.  Dead units have to wait while they still grow in
- * number: where frees go on, their pools will often be empty soon, which saves walking their lists.
- */
-static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
-{
-	if (arena->dirty_units > 0) {
-		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
-	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX &&
-		   !pa_reserve_is_at_peak()) {
-		arena->turns = (arena->turns + 1u) & 0x7f;
-		arena->turn_dead_units = arena->dead_units;
-		pa_placement_dequeue(heap, arena);
-		pa_placement_enqueue(heap, arena);
-	} else {
-		arena->turns = 0;
-		arena->turn_dead_units = 0;
-		pa_heap_sweep_arena(heap, arena, PA_SWEEP_POOLS); /* with which the arena may go */
-	}
-}
-
-/* Whether it is time again to give back for others, too. */
-static bool is_helpful(struct pa_heap *heap)
-{
-	uint64_t tick = pa_load_relaxed(&pa_reserve.ticks);
-	bool is_new = tick != heap->helped_tick;
-
-	heap->helped_tick = tick;
-	return is_new;
-}
-
-uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
-{
-	return pa_manager_shrink(goal) + pa_large_shrink(goal);
-}
-
-void pa_heap_relieve(struct pa_heap *heap)
-{
-	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0)
-		return; /* if that was not enough, the next one goes on */
-	if (pa_reserve_is_refused())
-		return;
-	bool helps = is_helpful(heap);
-	if (helps && pa_heap_has_dirty_abandoned())
-		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, 1); /* what nobody uses goes first */
-	if (heap->dirty_units <= OWN_UNITS) {
-		if (helps)
-			pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, RELIEVE_ARENAS);
-		return;
-	}
-	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
-		relieve_arena(heap, heap->queue_first);
-		pa_placement_flush(heap);
-	}
-}
-
-void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
-{
-	if (PA_LIKELY(!pa_reserve_is_exceeded()))
-		return;
-	bool was_busy = pa_heap_enter(heap);
-	unsigned calls = was_busy ? 0 : (unsigned)pa_min(bytes / WAY_BYTES + 1, UINT16_MAX);
-	int64_t before = INT64_MAX, excess = pa_reserve_excess();
-
-	for (unsigned n = 0; n < calls && excess > 0 && excess < before; n++) {
-		pa_heap_relieve(heap);
-		before = excess;
-		excess = pa_reserve_excess();
-	}
-	if (excess >
-	    0) /* of a thread of CPython's, say, while the interpreter's heap has all that is kept */
-		pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, calls * RELIEVE_ARENAS);
-	pa_heap_leave(heap, was_busy);
-}
+/* --- locking and checking --- */
 
 void pa_heap_lock_slow(struct pa_heap *heap)
 {
@@ -539,92 +459,10 @@ void pa_heap_lock_slow(struct pa_heap *heap)
 	while (!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OWNER));
 }
 
-/* Purge the free slots of the first arena of the queue, or pass it by; false if there is none. */
-static bool purge_first(struct pa_heap *heap)
-{
-	struct pa_arena *arena = heap->queue_first;
-
-	if (!arena)
-		return false;
-	if (arena->dirty_units > 0) {
-		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
-		pa_placement_flush(heap);
-	} else {
-		pa_placement_dequeue(heap, arena);
-		pa_placement_enqueue(heap, arena);
-	}
-	return true;
-}
-
-unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most)
-{
-	/* No more than there are: those that have dead units alone go round and round in the queue. */
-	uint64_t arenas = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;
-	unsigned n = 0;
-	bool is_there = true;
-
-	at_most = (unsigned)pa_min(at_most, arenas);
-	while (is_there && n < at_most && pa_reserve_is_above(goal)) {
-		if (!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OTHER))
-			break;
-		is_there = purge_first(heap);
-		pa_heap_unlock(heap);
-		n++;
-	}
-	return n;
-}
-
-/* Of a claimed heap; false if there is nothing more to purge. */
-static bool purge_claimed(struct pa_heap *heap, unsigned at_most)
-{
-	bool is_there = true;
-
-	if (pa_load_relaxed(&pa_reserve.ticks) != heap->expected_tick)
-		pa_shelf_expect_dead_anew(heap);
-	for (; is_there && at_most > 0; at_most--) {
-		is_there = heap->queue_first && pa_reserve_is_above(PA_RESERVE_FLOOR);
-		if (is_there)
-			pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
-	}
-	pa_placement_flush(heap);
-	heap->expected_tick = pa_load_relaxed(&pa_reserve.ticks); /* sweeping ticks as well */
-	return is_there;
-}
-
-bool pa_heap_purge_unused(struct pa_heap *heap, bool (*is_unused)(struct pa_heap *heap),
-			  unsigned at_most)
-{
-	if (!pa_heap_try_lock(heap, PA_HEAP_CLAIMED))
-		return false;
-	bool is_there = is_unused(heap) && purge_claimed(heap, at_most);
-	pa_heap_unlock(heap);
-	return is_there;
-}
-
 void pa_heap_wait_for_claim(const struct pa_heap *heap)
 {
 	while (pa_load_acquire(&heap->lock) == PA_HEAP_CLAIMED) /* pairs with pa_heap_unlock */
 		pa_lock_wait_a_little();
-}
-
-size_t pa_heap_trim(struct pa_heap *heap)
-{
-	bool was_busy = pa_heap_enter(heap);
-	size_t units = 0;
-
-	if (pa_load_relaxed(&heap->remote_pools))
-		pa_heap_collect_remote(heap);
-	/* Arenas of every fullness, for those that are not queued hold dead units of current pools. */
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
-		struct pa_arena *next;
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
-			next = arena->next;
-			units += pa_heap_sweep_arena(heap, arena, PA_SWEEP_ALL);
-		}
-	}
-	pa_placement_flush(heap);
-	pa_heap_leave(heap, was_busy);
-	return units << PA_UNIT_SHIFT;
 }
 
 void pa_heap_check(struct pa_heap *heap)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sweep.c: give back the free slots of one arena and the dead units of its pools, in address order,
- * joined to maximal runs.  The heap's owner calls, through heap.c.
+ * joined to maximal runs.  The heap's owner calls, through relieve.c.
  */
 #include "heap.h"
 #include "os.h"

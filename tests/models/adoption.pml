@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * adoption.pml: heaps of threads that come and go (src/registry.c), and the one who gives back free
- * slots of heaps that are not its own (pa_heap_purge_slots in src/heap.c).  A heap never has two owners,
+ * slots of heaps that are not its own (pa_heap_purge_slots in src/relieve.c).  A heap never has two owners,
  * nobody changes its lists beside another, what was freed into an abandoned heap is collected, and
  * whoever purges never waits.
  *

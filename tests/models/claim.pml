@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * claim.pml: the idle thread claims an interpreter's heap while nobody holds the GIL (preload/python.c,
- * pa_heap_purge_unused in src/heap.c).  Threads take and drop the GIL as CPython 3.7 to 3.11 do, and call
+ * pa_heap_purge_unused in src/relieve.c).  Threads take and drop the GIL as CPython 3.7 to 3.11 do, and call
  * the allocator with it, by the fast path or the slow one, and by mistake without it.  Nobody is inside
  * the heap while another is; and all go on for ever.
  *
