@@ -94,7 +94,7 @@ static void *take(struct pa_heap *heap, size_t align, size_t bytes, bool is_zero
 		void *p = pa_heap_allocate_run(heap, bytes, false);
 		return p && is_zero ? memset(p, 0, bytes) : p;
 	}
-	void *p = pa_large_allocate(bytes, align, &is_known_zero);
+	void *p = pa_heap_allocate_large(heap, bytes, align, &is_known_zero);
 	return p && is_zero && !is_known_zero ? memset(p, 0, bytes) : p;
 }
 

@@ -186,6 +186,9 @@ void *pa_heap_allocate_slow(struct pa_heap *heap, unsigned class_index);
 /* A medium object: bytes up to PA_MEDIUM_MAX, aligned to a slot; one that has grown is likely to go on. */
 void *pa_heap_allocate_run(struct pa_heap *heap, size_t bytes, bool is_growing);
 
+/* As pa_large_allocate.  *is_zero tells whether it is known to be zero; who does not care passes NULL. */
+void *pa_heap_allocate_large(struct pa_heap *heap, size_t bytes, size_t align, bool *is_zero);
+
 /* Grow or shrink a run in place; false if the slots behind it are not free. */
 bool pa_heap_resize_run(struct pa_heap *heap, struct pa_pool *pool, size_t bytes);
 
@@ -200,7 +203,7 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal);
 /* Give free memory back while the reserve is exceeded: a bounded amount of work. */
 void pa_heap_relieve(struct pa_heap *heap);
 
-/* The same in proportion to bytes of fresh memory, that are about to be touched. */
+/* The same before so many bytes of fresh memory, which have been mapped, are touched. */
 void pa_heap_make_way(struct pa_heap *heap, size_t bytes);
 
 /* Give back everything that is free. Returns bytes. */

@@ -296,7 +296,7 @@ static void populate_expected(struct pa_mapping mapping, size_t has, bool has_ze
 	bool is_expected = pa_filling_expect(filling, mapping);
 	pa_unlock(PA_LOCK_LARGE);
 	size_t end = pa_min(mapping.bytes, POPULATE_MAX);
-	if (is_expected && has < end && !pa_reserve_is_exceeded())
+	if (is_expected && has < end)
 		pa_os_populate(mapping.start + has, end - has);
 }
 
@@ -324,23 +324,23 @@ static char *map_fresh(size_t bytes, size_t align)
 	return start;
 }
 
-void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
+struct pa_large_new pa_large_allocate(size_t bytes, size_t align)
 {
+	const struct pa_large_new none = { 0 };
 	size_t page = pa_os_page_bytes();
 
 	if (bytes > PA_REQUEST_MAX - page)
-		return NULL;
+		return none;
 	bytes = pa_round_up(pa_max(bytes, 1), page);
 
-	size_t has = 0;
-	char *start = align <= page && !large.is_guarded ? allocate_freed(bytes, &has) : NULL;
-	bool is_fresh = !start;
-	if (is_fresh) {
-		has = 0;
+	size_t had = 0;
+	char *start = align <= page && !large.is_guarded ? allocate_freed(bytes, &had) : NULL;
+	if (!start) {
+		had = 0;
 		start = map_fresh(bytes, align);
 	}
 	if (!start)
-		return NULL;
+		return none;
 	pa_lock(PA_LOCK_LARGE);
 	bool has_room = table_reserve_locked();
 	if (has_room)
@@ -349,16 +349,18 @@ void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero)
 	if (!has_room) {
 		count(-units_of(bytes), 0);
 		give_back((struct pa_mapping){ start, bytes });
-		return NULL;
+		return none;
 	}
-	/* Before it is touched: a reserve makes no new peak.  What the heaps have is the caller's matter. */
-	if (pa_reserve_is_exceeded())
-		pa_large_shrink(PA_RESERVE_LIMIT);
-	if (is_fresh || (has < bytes && !is_zero)) /* else the caller clears all of it */
-		populate_expected((struct pa_mapping){ start, bytes }, has, is_zero != NULL);
-	if (is_zero)
-		*is_zero = is_fresh;
-	return start;
+	return (struct pa_large_new){ start, bytes, had };
+}
+
+void pa_large_populate(const struct pa_large_new *made, bool needs_zeros)
+{
+	bool is_cleared = made->had > 0 && needs_zeros; /* by the caller, all of it */
+
+	if (made->had < made->bytes && !is_cleared)
+		populate_expected((struct pa_mapping){ made->start, made->bytes }, made->had,
+				  needs_zeros);
 }
 
 bool pa_large_free(void *p)

@@ -10,11 +10,19 @@
 #include "base.h"
 #include "reserve.h"
 
+/* An object that has just been made: what it had of a freed mapping is resident, the rest is zero. */
+struct pa_large_new {
+	char *start; /* NULL: the system has no memory */
+	size_t bytes;
+	size_t had;
+};
+struct pa_large_new pa_large_allocate(size_t bytes, size_t align);
+
 /*
- * NULL when the system has no memory.  *is_zero tells whether the memory is known to be zero; who does
- * not care passes NULL.
+ * If it will be filled, as others of its size have been, make it resident at once.  Those that need be zero are told
+ * apart: their owners do not fill what is.
  */
-void *pa_large_allocate(size_t bytes, size_t align, bool *is_zero);
+void pa_large_populate(const struct pa_large_new *made, bool needs_zeros);
 
 /* False if no large object begins at p. */
 bool pa_large_free(void *p);

@@ -45,14 +45,6 @@ static void *allocate_class(struct pa_heap *heap, unsigned class_index)
 	return p ? p : pa_heap_allocate_slow(heap, class_index);
 }
 
-static void *allocate_large(struct pa_heap *heap, size_t bytes, size_t align, bool *is_zero)
-{
-	void *p = pa_large_allocate(bytes, align, is_zero);
-
-	pa_heap_make_way(heap, bytes);
-	return p;
-}
-
 /* Memory that is sure to be zero sets *is_zero, if somebody wants to know. */
 static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 {
@@ -62,7 +54,7 @@ static void *allocate_once(struct pa_heap *heap, size_t bytes, bool *is_zero)
 		return allocate_class(heap, pa_class_of_small(bytes));
 	if (bytes <= PA_MEDIUM_MAX)
 		return pa_heap_allocate_run(heap, bytes, false);
-	return allocate_large(heap, bytes, 1, is_zero);
+	return pa_heap_allocate_large(heap, bytes, 1, is_zero);
 }
 
 /* The system refused memory: give back all that is free, and tell whether to ask again. */
@@ -110,7 +102,7 @@ static void *allocate_aligned_once(struct pa_heap *heap, size_t align, size_t by
 		return allocate_class(heap, pa_class_of_aligned(bytes, align));
 	if (align <= PA_SLOT_BYTES && bytes <= PA_MEDIUM_MAX)
 		return pa_heap_allocate_run(heap, bytes, false);
-	return allocate_large(heap, bytes, align, NULL);
+	return pa_heap_allocate_large(heap, bytes, align, NULL);
 }
 
 static void *allocate_aligned(struct pa_heap *heap, size_t align, size_t bytes)
@@ -173,7 +165,8 @@ static void *reallocate_large(struct pa_heap *heap, void *p, size_t had, size_t 
 			return p;
 		void *resized = pa_large_resize(p, bytes);
 		if (resized) {
-			pa_heap_make_way(heap, bytes);
+			if (bytes > had)
+				pa_heap_make_way(heap, bytes - had);
 			return resized;
 		}
 	}

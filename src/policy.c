@@ -128,5 +128,6 @@ bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_in
 	policy->peak_cpu_ns = input->cpu_ns;
 	policy->kept_to_units = input->kept_to_units;
 	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE) + units * unit_ns(input);
-	return policy->peak_ns < PA_POLICY_PEAK_TIMES * input->peak_units * unit_ns(input);
+	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * input->peak_units, PA_POLICY_PEAK_UNITS);
+	return policy->peak_ns <= most_units * unit_ns(input);
 }

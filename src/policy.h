@@ -23,10 +23,11 @@
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
 #define PA_POLICY_SHARE 100     /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_PEAK_TIMES 2  /* keeping to the peak, as much as giving all of it back so often, */
-#define PA_POLICY_PEAK_SHARE 50 /* and another part of the CPU time */
-#define PA_POLICY_UNIT_NS 1500  /* to purge a unit and touch it again, as long as it is not measured */
-#define PA_POLICY_EVIDENCE 4    /* times a distance has to be paid for before the limit grows by it */
+#define PA_POLICY_PEAK_SHARE 50 /* keeping to the peak, another part of it, */
+#define PA_POLICY_PEAK_TIMES 2  /* and as much as giving all of the peak back so often, or ... */
+#define PA_POLICY_PEAK_UNITS (256 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is less */
+#define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, as long as it is not measured */
+#define PA_POLICY_EVIDENCE 4   /* times a distance has to be paid for before the limit grows by it */
 #define PA_POLICY_SMALL_UNITS 1024 /* up to this distance, 4 MiB, once is enough */
 #define PA_POLICY_FLOOR_UNITS 128  /* kept without evidence: half a MiB */
 #define PA_POLICY_CAP_SHARE 1      /* at most as much as is live, or ... */
@@ -71,7 +72,7 @@ uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *
 
 /*
  * Whether what may stay dirty has to keep to the peak from now on.  What that costs, in units that are given back for
- * it, may be the peak once and a small share of the CPU time from then on.
+ * it, may be a certain amount, and a small share of the CPU time from then on.
  */
 bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_input *input);
 

@@ -25,7 +25,7 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 	if (arena->dirty_units > 0) {
 		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
 	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX &&
-		   !pa_reserve_is_at_peak()) {
+		   !pa_reserve_is_bound_by_peak()) {
 		arena->turns = (arena->turns + 1u) & 0x7f;
 		arena->turn_dead_units = arena->dead_units;
 		pa_placement_dequeue(heap, arena);
@@ -52,8 +52,10 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
 	return pa_manager_shrink(goal) + pa_large_shrink(goal);
 }
 
-void pa_heap_relieve(struct pa_heap *heap)
+static void relieve(struct pa_heap *heap)
 {
+	if (heap->dirty_units <= OWN_UNITS && heap->helped_tick == pa_load_relaxed(&pa_reserve.ticks))
+		return; /* nothing of its own, nor time again for others */
 	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0)
 		return; /* if that was not enough, the next one goes on */
 	if (pa_reserve_is_refused())
@@ -72,12 +74,23 @@ void pa_heap_relieve(struct pa_heap *heap)
 	}
 }
 
-void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
+void pa_heap_relieve(struct pa_heap *heap)
 {
-	if (PA_LIKELY(!pa_reserve_is_exceeded()))
-		return;
-	bool was_busy = pa_heap_enter(heap);
-	unsigned calls = was_busy ? 0 : (unsigned)pa_min(bytes / WAY_BYTES + 1, UINT16_MAX);
+	bool is_for_peak = pa_reserve_keeps_to_peak();
+	uint32_t mark = pa_reserve_mark();
+
+	relieve(heap);
+	if (is_for_peak)
+		pa_reserve_kept_to_peak(pa_reserve_mark() - mark);
+}
+
+/*
+ * Fresh memory is about to be touched: what is kept above the reserve goes first, in proportion.  What other
+ * heaps have as well: a thread of CPython's has little, and the interpreter's heap most.
+ */
+static void make_way(struct pa_heap *heap, size_t bytes)
+{
+	unsigned calls = (unsigned)pa_min(bytes / WAY_BYTES + 1, UINT16_MAX);
 	int64_t before = INT64_MAX, excess = pa_reserve_excess();
 
 	for (unsigned n = 0; n < calls && excess > 0 && excess < before; n++) {
@@ -85,10 +98,32 @@ void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
 		before = excess;
 		excess = pa_reserve_excess();
 	}
-	if (excess >
-	    0) /* of a thread of CPython's, say, while the interpreter's heap has all that is kept */
+	if (excess > 0 && !pa_reserve_is_refused())
 		pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, calls * RELIEVE_ARENAS);
+}
+
+void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
+{
+	if (PA_LIKELY(!pa_reserve_is_exceeded()))
+		return;
+	bool was_busy = pa_heap_enter(heap);
+	if (!was_busy)
+		make_way(heap, bytes);
 	pa_heap_leave(heap, was_busy);
+}
+
+void *pa_heap_allocate_large(struct pa_heap *heap, size_t bytes, size_t align, bool *is_zero)
+{
+	struct pa_large_new made = pa_large_allocate(bytes, align);
+
+	if (!made.start)
+		return NULL;
+	if (made.bytes > made.had)
+		pa_heap_make_way(heap, made.bytes - made.had);
+	pa_large_populate(&made, is_zero != NULL);
+	if (is_zero)
+		*is_zero = made.had == 0;
+	return made.start;
 }
 
 /* Purge the free slots of the first arena of the queue, or pass it by; false if there is none. */

@@ -42,10 +42,10 @@ static void tuner_leave(void)
 	pa_store_release(&tuner.is_taken, false);
 }
 
-static void set_limit(int64_t resident, int64_t dirty)
+static void set_limit(int64_t live, int64_t dirty)
 {
-	int64_t live = resident - dirty, peak = pa_load_relaxed(&pa_reserve.peak_units);
-	int64_t seen = pa_load_relaxed(&pa_reserve.is_over_peak) && dirty > 0 ? resident : live;
+	int64_t peak = pa_load_relaxed(&pa_reserve.peak_units);
+	int64_t seen = pa_load_relaxed(&pa_reserve.is_over_peak) && dirty > 0 ? live + dirty : live;
 
 	if (seen > peak)
 		pa_store_relaxed(&pa_reserve.peak_units, peak = seen);
@@ -56,8 +56,7 @@ static void set_limit(int64_t resident, int64_t dirty)
 
 static void set_limit_anew(void)
 {
-	set_limit(pa_load_relaxed(&pa_reserve.resident_units),
-		  pa_load_relaxed(&pa_reserve.dirty_units));
+	set_limit(pa_load_relaxed(&pa_reserve.live_units), pa_load_relaxed(&pa_reserve.dirty_units));
 }
 
 void pa_reserve_set(const struct pa_keep_option *keep)
@@ -65,6 +64,7 @@ void pa_reserve_set(const struct pa_keep_option *keep)
 	while (!tuner_take())
 		pa_lock_wait_a_little();
 	pa_policy_init(&tuner.policy, keep);
+	pa_store_relaxed(&pa_reserve.kept_to_units, 0);
 	pa_store_relaxed(&pa_reserve.allowed_units, tuner.policy.limit_units);
 	/* What was asked for is kept by an idle process, and at a peak, as well. */
 	pa_store_relaxed(&pa_reserve.floor_units,
@@ -84,24 +84,20 @@ static int64_t add(_Atomic(int64_t) *counter, int64_t units)
 	return (units == 0 ? pa_load_relaxed(counter) : pa_add_relaxed(counter, units)) + units;
 }
 
-/* Given back though the policy would have kept it. */
-static void note_kept_to(struct pa_reserve_change change)
+void pa_reserve_kept_to_peak(uint64_t units)
 {
-	if (change.resident < 0 && change.dirty < 0 && pa_reserve_is_at_peak() &&
-	    pa_load_relaxed(&pa_reserve.dirty_units) <=
-		    (int64_t)pa_load_relaxed(&pa_reserve.allowed_units))
-		pa_add_relaxed(&pa_reserve.kept_to_units, (uint64_t)-change.resident);
+	pa_add_relaxed(&pa_reserve.kept_to_units, units);
 }
 
 void pa_reserve_add(struct pa_reserve_change change)
 {
-	note_kept_to(change);
-	int64_t resident = add(&pa_reserve.resident_units, change.resident);
+	/* One counter of what is live: with two, others could change both between one and the other. */
+	int64_t live = add(&pa_reserve.live_units, change.resident - change.dirty);
 	int64_t dirty = add(&pa_reserve.dirty_units, change.dirty);
 
 	if (change.mapped != 0)
 		pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)change.mapped);
-	set_limit(resident, dirty);
+	set_limit(live, dirty);
 	if (dirty < pa_load_relaxed(&pa_reserve.low_units))
 		pa_store_relaxed(&pa_reserve.low_units, dirty);
 	if (change.dirty > 0 && dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units))
@@ -131,7 +127,7 @@ void pa_reserve_tick(void)
 
 	int64_t dirty = pa_load_relaxed(&pa_reserve.dirty_units);
 	int64_t low = pa_load_relaxed(&pa_reserve.low_units);
-	int64_t live = pa_load_relaxed(&pa_reserve.resident_units) - dirty;
+	int64_t live = pa_load_relaxed(&pa_reserve.live_units);
 	struct pa_policy_input input = {
 		.now_ns = now,
 		.cpu_ns = pa_os_cpu_ns(),

@@ -17,10 +17,12 @@ struct pa_reserve {
 	_Atomic(uint64_t) allowed_units; /* the same, by the policy alone */
 	_Atomic(uint64_t) floor_units;   /* what an idle process may keep */
 	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
-	_Atomic(int64_t) resident_units; /* of these; large objects count as a whole */
-	_Atomic(int64_t) peak_units;     /* the most that were live: resident and not dirty */
+	_Atomic(int64_t)
+		live_units; /* of these resident and not dirty; large objects count as a whole */
+	_Atomic(int64_t)
+		peak_units; /* which the reserve is not to exceed: the most that were live, or */
+	_Atomic(bool) is_over_peak; /* what is resident as well, where to keep to that costs too much */
 	_Atomic(uint64_t) kept_to_units; /* total given back to keep to it */
-	_Atomic(bool) is_over_peak;      /* that costs too much: what is resident makes the peak */
 	_Atomic(uint64_t)
 		refault_units[PA_POLICY_DISTANCES]; /* total purged and used again in the window */
 	_Atomic(uint64_t) purges;                   /* total calls */
@@ -51,9 +53,8 @@ struct pa_reserve_change {
 };
 
 /*
- * All at once, for the limit depends on what is live: the policy's as far as the reserve makes no new peak.
- * Live and dirty memory together are no more than has been live before, but for the floor, as soon as what is
- * above that is given back.
+ * All at once, for the limit depends on what is live, which is resident and not dirty: it is the policy's as far
+ * as live and dirty memory together make no new peak, but for the floor.
  */
 void pa_reserve_add(struct pa_reserve_change change);
 
@@ -75,7 +76,7 @@ PA_INLINE bool pa_reserve_is_above(enum pa_reserve_goal goal)
 }
 
 /* Whether more would be allowed, were it not for the peak. */
-PA_INLINE bool pa_reserve_is_at_peak(void)
+PA_INLINE bool pa_reserve_is_bound_by_peak(void)
 {
 	return pa_load_relaxed(&pa_reserve.limit_units) < pa_load_relaxed(&pa_reserve.allowed_units);
 }
@@ -86,6 +87,15 @@ PA_INLINE int64_t pa_reserve_excess(void)
 	return pa_load_relaxed(&pa_reserve.dirty_units) -
 	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
 }
+
+/* Whether what is too much is so for the peak's sake alone; and how much was given back then. */
+PA_INLINE bool pa_reserve_keeps_to_peak(void)
+{
+	return pa_reserve_is_bound_by_peak() &&
+	       pa_load_relaxed(&pa_reserve.dirty_units) <=
+		       (int64_t)pa_load_relaxed(&pa_reserve.allowed_units);
+}
+void pa_reserve_kept_to_peak(uint64_t units);
 
 /* Let the policy look at the counters, if a millisecond has passed since it did so last. */
 void pa_reserve_tick(void);

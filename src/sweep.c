@@ -148,16 +148,20 @@ static bool add_pools(struct pa_heap *heap, struct pa_arena *arena, bool is_all,
 unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth)
 {
 	struct unit_set give = { { 0 } };
+	int dead = depth == PA_SWEEP_SLOTS ? 0 : arena->dead_units;
 
-	if (depth != PA_SWEEP_SLOTS && !add_pools(heap, arena, depth == PA_SWEEP_ALL, &give))
+	heap->resident_change -= dead; /* no more dead and not yet gone, it would look live */
+	if (depth != PA_SWEEP_SLOTS && !add_pools(heap, arena, depth == PA_SWEEP_ALL, &give)) {
+		heap->resident_change += dead;
 		return 0;
+	}
 	add_free_slots(arena, &give);
 
 	int before = arena->dirty_units;
 	unsigned units = purge(arena, &give);
 	arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
 	heap->sweeps++;
-	heap->resident_change -= units;
+	heap->resident_change += dead - (int)units;
 	pa_placement_account(heap, arena, arena->dirty_units - before);
 	pa_placement_dequeue(heap, arena);
 	if (arena->dead_units > 0)

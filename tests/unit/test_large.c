@@ -40,6 +40,18 @@ static int begin(void **state)
 	return 0;
 }
 
+/* As a heap does. */
+static char *make(size_t bytes, size_t align, bool *is_zero)
+{
+	struct pa_large_new made = pa_large_allocate(bytes, align);
+
+	if (made.start)
+		pa_large_populate(&made, is_zero != NULL);
+	if (is_zero)
+		*is_zero = made.had == 0;
+	return made.start;
+}
+
 /* Every entry can be found from its home, and the sums are right. */
 static void check(void)
 {
@@ -61,7 +73,7 @@ static void check(void)
 	assert_int_equal((uint64_t)pa_load_relaxed(&pa_reserve.dirty_units) - dirty_before,
 			 cached_bytes / PAGE);
 	assert_int_equal(pa_load_relaxed(&pa_reserve.mapped_units), (bytes + cached_bytes) / PAGE);
-	assert_int_equal(pa_load_relaxed(&pa_reserve.resident_units), (bytes + cached_bytes) / PAGE);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.live_units), bytes / PAGE);
 }
 
 static size_t resident_bytes(char *p, size_t bytes)
@@ -86,7 +98,7 @@ static bool is_mapped(const void *p)
 static char *allocate(size_t bytes)
 {
 	bool is_zero;
-	char *p = pa_large_allocate(bytes, 1, &is_zero);
+	char *p = make(bytes, 1, &is_zero);
 
 	assert_non_null(p);
 	assert_int_equal((uintptr_t)p % PAGE, 0);
@@ -124,7 +136,7 @@ static void test_one_object(void **state)
 	(void)state;
 	need_pages_of_at_most(PA_UNIT_BYTES);
 
-	char *p = pa_large_allocate(300001, 1, &is_zero);
+	char *p = make(300001, 1, &is_zero);
 	assert_non_null(p);
 	assert_true(is_zero);
 	assert_int_equal(pa_large_bytes(p), 303104);
@@ -155,7 +167,7 @@ static void test_alignment(void **state)
 		bool is_zero;
 		if (n == 20)
 			break;
-		p[n] = pa_large_allocate(100 + align / 2, align, &is_zero);
+		p[n] = make(100 + align / 2, align, &is_zero);
 		assert_non_null(p[n]);
 		assert_int_equal((uintptr_t)p[n] % align, 0);
 		assert_int_equal(pa_large_bytes(p[n]), pa_round_up(100 + align / 2, PAGE));
@@ -173,10 +185,10 @@ static void test_impossible_sizes(void **state)
 	bool is_zero;
 	(void)state;
 
-	assert_null(pa_large_allocate(PA_REQUEST_MAX, 1, &is_zero));
-	assert_null(pa_large_allocate(SIZE_MAX, 1, &is_zero));
-	assert_null(pa_large_allocate(PA_REQUEST_MAX - 2 * PAGE, 1, &is_zero));
-	assert_null(pa_large_allocate(PAGE, (size_t)1 << 62, &is_zero));
+	assert_null(make(PA_REQUEST_MAX, 1, &is_zero));
+	assert_null(make(SIZE_MAX, 1, &is_zero));
+	assert_null(make(PA_REQUEST_MAX - 2 * PAGE, 1, &is_zero));
+	assert_null(make(PAGE, (size_t)1 << 62, &is_zero));
 	check();
 	char *p = allocate(PA_MIB);
 	strcpy(p, "still here");
@@ -271,7 +283,7 @@ static void allocate_apart(unsigned count, const size_t *mib, char **p, char **b
 /* An object that its user fills up to a share of it in sixteenths, from the front. */
 static char *make_filled(size_t bytes, size_t sixteenths, bool *is_zero)
 {
-	char *p = pa_large_allocate(bytes, 1, is_zero);
+	char *p = make(bytes, 1, is_zero);
 
 	assert_non_null(p);
 	assert_int_equal(resident_bytes(p, bytes), 0);
@@ -282,7 +294,7 @@ static char *make_filled(size_t bytes, size_t sixteenths, bool *is_zero)
 /* The next one is resident before it is touched, or not at all. */
 static void check_next(size_t bytes, bool *is_zero, size_t resident)
 {
-	char *p = pa_large_allocate(bytes, 1, is_zero);
+	char *p = make(bytes, 1, is_zero);
 
 	assert_non_null(p);
 	assert_int_equal(resident_bytes(p, bytes), resident);
@@ -314,7 +326,7 @@ static void test_what_is_not_filled_comes_page_by_page(void **state)
 	(void)state;
 	keep(0);
 	for (unsigned i = 0; i < 3 * PA_FILLING_INTERVAL; i++) {
-		char *p = pa_large_allocate(PA_MIB, 1, NULL);
+		char *p = make(PA_MIB, 1, NULL);
 		assert_int_equal(resident_bytes(p, PA_MIB), 0);
 		memset(p, 3, PA_MIB / 16 * 15 - PAGE);
 		assert_true(pa_large_free(p));
@@ -354,7 +366,7 @@ static void test_populated_parts(void **state)
 		assert_true(pa_large_free(make_filled(POPULATE_MAX, 16, NULL)));
 		assert_true(pa_large_free(make_filled(3 * PA_MIB, 16, NULL)));
 	}
-	char *p = pa_large_allocate(POPULATE_MAX + PA_MIB - PAGE, 1, NULL);
+	char *p = make(POPULATE_MAX + PA_MIB - PAGE, 1, NULL);
 	assert_int_equal(resident_bytes(p, POPULATE_MAX), POPULATE_MAX);
 	assert_int_equal(resident_bytes(p + POPULATE_MAX, PA_MIB - PAGE), 0);
 	assert_true(pa_large_free(p));
@@ -362,7 +374,7 @@ static void test_populated_parts(void **state)
 	p = allocate(2 * PA_MIB);
 	memset(p, 9, 2 * PA_MIB);
 	assert_true(pa_large_free(p));
-	p = pa_large_allocate(3 * PA_MIB, 1, NULL);
+	p = make(3 * PA_MIB, 1, NULL);
 	assert_int_equal(p[0], 9);
 	assert_int_equal(resident_bytes(p, 3 * PA_MIB), 3 * PA_MIB);
 	assert_true(pa_large_free(p));
@@ -378,7 +390,7 @@ static void test_what_is_cut_is_not_filled(void **state)
 	keep(0);
 	for (unsigned i = 0; i < PA_FILLING_EVIDENCE; i++)
 		assert_true(pa_large_free(make_filled(PA_MIB, 16, NULL)));
-	while (p = pa_large_allocate(PA_MIB, 1, NULL), resident_bytes(p, PA_MIB) > 0)
+	while (p = make(PA_MIB, 1, NULL), resident_bytes(p, PA_MIB) > 0)
 		assert_true(pa_large_free(p));
 	memset(p, 3, PA_MIB / 4);
 	p = pa_large_resize(p, PA_MIB / 4);
@@ -401,7 +413,7 @@ static void test_grown_from_the_cache(void **state)
 	}
 	keep(256 * PA_MIB);
 	assert_true(pa_large_free(allocate(POPULATE_MAX + PA_MIB)));
-	char *p = pa_large_allocate(POPULATE_MAX + 4 * PA_MIB, 1, NULL);
+	char *p = make(POPULATE_MAX + 4 * PA_MIB, 1, NULL);
 	assert_int_equal(resident_bytes(p + POPULATE_MAX + PA_MIB, 3 * PA_MIB), 0);
 	assert_true(pa_large_free(p));
 	keep(0);
@@ -412,7 +424,7 @@ static void test_grown_from_the_cache(void **state)
 	memset(large.filling, 0, sizeof large.filling);
 	assert_true(pa_large_free(make_filled(2 * PA_MIB, 0, NULL)));
 	memset(large.filling, 0, sizeof large.filling);
-	p = pa_large_allocate(3 * PA_MIB, 1, &is_zero);
+	p = make(3 * PA_MIB, 1, &is_zero);
 	assert_false(is_zero);
 	assert_null(large.filling[0][3].watched.start);
 	assert_null(large.filling[1][3].watched.start);
@@ -434,7 +446,7 @@ static void test_cache_fits_best(void **state)
 	assert_int_equal(large.freed.bytes, 6 * PA_MIB);
 	check();
 	/* Just that size. */
-	assert_ptr_equal(pa_large_allocate(2 * PA_MIB, 1, &is_zero), p[2]);
+	assert_ptr_equal(make(2 * PA_MIB, 1, &is_zero), p[2]);
 	assert_false(is_zero);
 	/* The smallest that is larger, and its rest stays. */
 	assert_ptr_equal(allocate(PA_MIB / 2), p[0]);
@@ -466,7 +478,7 @@ static void test_cache_is_not_grown_much(void **state)
 	(void)state;
 
 	assert_true(pa_large_free(allocate(PA_MIB)));
-	char *p = pa_large_allocate(2 * PA_MIB + 2 * PAGE, 1, &is_zero);
+	char *p = make(2 * PA_MIB + 2 * PAGE, 1, &is_zero);
 	assert_non_null(p);
 	assert_true(is_zero);
 	assert_int_equal(large.freed.bytes, PA_MIB);
@@ -674,7 +686,7 @@ static void *churn(void *argument)
 		unsigned i = dice_below(&dice, 64);
 		if (p[i])
 			pa_large_free(p[i]);
-		p[i] = p[i] ? NULL : pa_large_allocate(PAGE * (4 + i % 2), 1, &(bool){ 0 });
+		p[i] = p[i] ? NULL : make(PAGE * (4 + i % 2), 1, &(bool){ 0 });
 	}
 	return argument;
 }
@@ -715,7 +727,7 @@ static void fork_in_the_midst(void)
 				pa_large_recover();
 			if (!is_sound())
 				_exit(1);
-			char *p = pa_large_allocate(PA_MIB, 1, &(bool){ 0 });
+			char *p = make(PA_MIB, 1, &(bool){ 0 });
 			if (!p || !pa_large_free(p) || !is_sound())
 				_exit(2);
 			_exit(lost ? 3 : 0);
@@ -755,7 +767,7 @@ static void *churn_with_contents(void *argument)
 			     p[i][bytes[i] - 1] != (char)i || !pa_large_free(p[i])))
 			return (void *)1;
 		bytes[i] = PAGE * (1 + dice_below(&dice, 100));
-		p[i] = pa_large_allocate(bytes[i], 1, &(bool){ 0 });
+		p[i] = make(bytes[i], 1, &(bool){ 0 });
 		if (!p[i])
 			return (void *)2;
 		p[i][0] = p[i][bytes[i] - 1] = (char)i;
