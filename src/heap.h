@@ -13,8 +13,9 @@
  *     make_pool                 a new pool, from the most full arena
  *   pa_heap_free            put a block on its pool's list
  *     pa_heap_settle            the pool has reached its watermark: list it anew, or let it go
- *       pa_heap_relieve           the reserve is exceeded: purge
  *     pa_heap_free_slow         freed by another than the owner, large, or misuse
+ *
+ *   pa_heap_relieve         at the end of all slow paths, if the reserve is exceeded: purge
  *
  *   H1  current[c] is never NULL: pa_no_pool when there is none, whose list is empty.
  *   H2  A pool of the heap is in exactly the place that its state names: current, partial[bucket],
@@ -211,14 +212,15 @@ size_t pa_heap_trim(struct pa_heap *heap);
 
 /*
  * sweep.c: give back the free slots of one arena, and as much of its pools' dead units as depth says;
- * returns units.  To find dead units, the lists of their pools have to be walked.
+ * returns units.  To find dead units, the lists of their pools have to be walked.  The goal tells what it is for.
  */
 enum pa_sweep_depth {
 	PA_SWEEP_SLOTS, /* free slots alone */
 	PA_SWEEP_POOLS, /* pools in which dead units are expected since they were swept last */
 	PA_SWEEP_ALL,   /* all pools that may have any */
 };
-unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth);
+unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth,
+			     enum pa_reserve_goal goal);
 
 /* A pool's free blocks have changed: put it into the list where it belongs now, and set its watermark. */
 void pa_heap_place_pool(struct pa_heap *heap, struct pa_pool *pool);

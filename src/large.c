@@ -197,20 +197,35 @@ static void look_for_ghost(size_t bytes)
 	pa_unlock(PA_LOCK_LARGE);
 }
 
-/* What is not counted any more. */
-static void give_back(struct pa_mapping mapping)
+/* A mapping goes back to the system, by unmap, and counts no more; so it does as dirty, if it was freed before. */
+static void let_go_locked(struct pa_mapping mapping, bool is_dirty, enum pa_reserve_goal goal)
+{
+	int64_t units = units_of(mapping.bytes);
+
+	if (!mapping.start)
+		return;
+	remember_locked(mapping);
+	pa_reserve_purged((uint64_t)units, 1, goal);
+	count(-units, is_dirty ? -units : 0);
+}
+
+static void unmap(struct pa_mapping mapping)
 {
 	if (!mapping.start)
 		return;
-	pa_lock(PA_LOCK_LARGE);
-	remember_locked(mapping);
-	pa_unlock(PA_LOCK_LARGE);
 	if (large.is_guarded)
 		pa_guarded_unmap(mapping.start, mapping.bytes);
 	else
 		pa_os_unmap(mapping.start, mapping.bytes);
-	pa_add_relaxed(&pa_reserve.purges, 1);
-	pa_add_relaxed(&pa_reserve.purged_units, (uint64_t)units_of(mapping.bytes));
+}
+
+/* One that is live. */
+static void give_back(struct pa_mapping mapping)
+{
+	pa_lock(PA_LOCK_LARGE);
+	let_go_locked(mapping, false, PA_RESERVE_NOTHING);
+	pa_unlock(PA_LOCK_LARGE);
+	unmap(mapping);
 }
 
 /* Keep a freed mapping, as far as the reserve allows; others, that were freed before, go for it. */
@@ -218,10 +233,10 @@ static void keep_freed(struct pa_mapping mapping)
 {
 	pa_lock(PA_LOCK_LARGE);
 	struct pa_mapping evicted = pa_freed_put(&large.freed, mapping);
-	int64_t gone = units_of(evicted.bytes);
-	count(-gone, units_of(mapping.bytes) - gone);
+	count(0, units_of(mapping.bytes));
+	let_go_locked(evicted, true, PA_RESERVE_NOTHING);
 	pa_unlock(PA_LOCK_LARGE);
-	give_back(evicted);
+	unmap(evicted);
 	pa_large_shrink(PA_RESERVE_LIMIT);
 }
 
@@ -347,7 +362,6 @@ struct pa_large_new pa_large_allocate(size_t bytes, size_t align)
 		insert_locked((struct pa_mapping){ start, bytes });
 	pa_unlock(PA_LOCK_LARGE);
 	if (!has_room) {
-		count(-units_of(bytes), 0);
 		give_back((struct pa_mapping){ start, bytes });
 		return none;
 	}
@@ -379,12 +393,10 @@ bool pa_large_free(void *p)
 	pa_reserve_tick();
 	if (filling)
 		note_filling(filling, freed);
-	if (large.is_guarded) {
-		count(-units_of(freed.bytes), 0);
+	if (large.is_guarded)
 		give_back(freed);
-	} else {
+	else
 		keep_freed(freed);
-	}
 	return true;
 }
 
@@ -491,13 +503,12 @@ uint64_t pa_large_shrink(enum pa_reserve_goal goal)
 		size_t step = step_locked(goal);
 		if (step > 0)
 			taken = pa_freed_take_oldest(&large.freed, step);
-		int64_t gone = units_of(taken.bytes);
-		count(-gone, -gone);
+		let_go_locked(taken, true, goal);
 		pa_unlock(PA_LOCK_LARGE);
 		if (!taken.start)
 			return units;
-		units += (uint64_t)gone;
-		give_back(taken);
+		units += (uint64_t)units_of(taken.bytes);
+		unmap(taken);
 	}
 }
 

@@ -10,7 +10,7 @@
 #include "base.h"
 #include "reserve.h"
 
-/* An object that has just been made: what it had of a freed mapping is resident, the rest is zero. */
+/* An object that has just been made: had bytes of it are a freed mapping's, which is resident, the rest is zero. */
 struct pa_large_new {
 	char *start; /* NULL: the system has no memory */
 	size_t bytes;
@@ -19,8 +19,8 @@ struct pa_large_new {
 struct pa_large_new pa_large_allocate(size_t bytes, size_t align);
 
 /*
- * If it will be filled, as others of its size have been, make it resident at once.  Those that need be zero are told
- * apart: their owners do not fill what is.
+ * If it will be filled, as others of its size have been, make it resident at once.  Those that have to be zero are
+ * told apart: many of them are never filled.
  */
 void pa_large_populate(const struct pa_large_new *made, bool needs_zeros);
 

@@ -224,18 +224,17 @@ static struct pa_arena *map_locked(void)
 }
 
 /* What is returned is to go back to the system, without the lock: that takes some ten microseconds. */
-static struct pa_run forget_locked(struct pa_arena *arena)
+static struct pa_run forget_locked(struct pa_arena *arena, enum pa_reserve_goal goal)
 {
 	registry_remove_locked(arena);
 	manager.counts.arenas_released++;
 	pa_pagemap_clear(arena);
+	pa_reserve_purged(arena->dirty_units, 1, goal);
 	pa_reserve_add((struct pa_reserve_change){
 		.mapped = -(int64_t)PA_ARENA_UNITS,
 		.resident = -(int64_t)arena->dirty_units,
 		.dirty = -(int64_t)arena->dirty_units,
 	});
-	pa_add_relaxed(&pa_reserve.purges, 1);
-	pa_add_relaxed(&pa_reserve.purged_units, arena->dirty_units);
 	pa_reserve_released(arena->dirty_units);
 	return extent((char *)arena);
 }
@@ -320,7 +319,7 @@ void pa_manager_give(struct pa_arena *arena)
 	arena->heap = NULL;
 	struct pa_run released = { 0 };
 	if (arena->dirty_units == 0 || pa_reserve_is_exceeded()) {
-		released = forget_locked(arena);
+		released = forget_locked(arena, PA_RESERVE_LIMIT);
 	} else {
 		arena->next = manager.cache;
 		manager.cache = arena;
@@ -343,7 +342,7 @@ static struct pa_run forget_cached(enum pa_reserve_goal goal, uint64_t *units)
 		arena = cache_pop_locked();
 	if (arena) {
 		*units += arena->dirty_units;
-		released = forget_locked(arena);
+		released = forget_locked(arena, goal);
 	}
 	pa_unlock(PA_LOCK_MANAGER);
 	return released;

@@ -2,7 +2,7 @@
 /*
  * manager.h: the arena manager: hands arenas to heaps and takes them back, keeps a few that are free
  * as part of the reserve, gives the others to the system, and knows all arenas there are.  Guarded by
- * PA_LOCK_MANAGER.  Called by placement.c, relieve.c, stats.c and life.c.
+ * PA_LOCK_MANAGER.  Called by placement.c, registry.c, relieve.c and those that report.
  */
 #ifndef PA_MANAGER_H
 #define PA_MANAGER_H

@@ -94,8 +94,10 @@ void pa_placement_touch(struct pa_heap *heap, struct pa_arena *arena, unsigned f
 	if (touched.refaults > 0)
 		pa_reserve_refault(touched.refaults, arena->purged_mark);
 	heap->resident_change += touched.fresh;
-	if (is_worth_telling(heap->resident_change))
+	if (is_worth_telling(heap->resident_change)) {
 		pa_placement_flush(heap);
+		pa_reserve_tick();
+	}
 }
 
 void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int change)

@@ -25,7 +25,7 @@ void pa_placement_release(struct pa_heap *heap, struct pa_arena *arena, unsigned
 /* An arena's dirty or dead units have changed by so many. */
 void pa_placement_account(struct pa_heap *heap, struct pa_arena *arena, int change);
 
-/* Note that count units from first on are about to be touched. */
+/* As pa_arena_touch, and tell the reserve. */
 void pa_placement_touch(struct pa_heap *heap, struct pa_arena *arena, unsigned first, unsigned count);
 
 /* Tell the reserve what has been kept back. */

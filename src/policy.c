@@ -120,7 +120,7 @@ uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *
 	return policy->limit_units;
 }
 
-bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_input *input)
+bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	uint64_t cpu_ns = less(input->cpu_ns, policy->peak_cpu_ns); /* a forked child's begins anew */
 	uint64_t units = input->kept_to_units - policy->kept_to_units;
@@ -129,5 +129,5 @@ bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_in
 	policy->kept_to_units = input->kept_to_units;
 	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE) + units * unit_ns(input);
 	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * input->peak_units, PA_POLICY_PEAK_UNITS);
-	return policy->peak_ns <= most_units * unit_ns(input);
+	return policy->peak_ns > most_units * unit_ns(input);
 }

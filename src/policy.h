@@ -47,8 +47,8 @@ struct pa_policy_input {
 	uint64_t low_units;     /* the fewest dirty units since the last tick */
 	uint64_t live_units;    /* what is resident and not dirty */
 	uint64_t unit_ns;       /* to purge a unit and touch it again; 0: not known */
-	uint64_t peak_units;    /* the most that were live, and */
-	uint64_t kept_to_units; /* how many were given back to keep to that, since the process began */
+	uint64_t peak_units;    /* which the reserve keeps to */
+	uint64_t kept_to_units; /* purged for that, since the process began */
 	uint64_t refault_units[PA_POLICY_DISTANCES]; /* by distance, since the process began */
 };
 
@@ -71,9 +71,9 @@ void pa_policy_init(struct pa_policy *policy, const struct pa_keep_option *keep)
 uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *input);
 
 /*
- * Whether what may stay dirty has to keep to the peak from now on.  What that costs, in units that are given back for
- * it, may be a certain amount, and a small share of the CPU time from then on.
+ * Weigh what has been purged to keep to the peak: that may cost a certain amount, and a small share of the CPU time
+ * from then on.  True if it costs too much for now.
  */
-bool pa_policy_keeps_to_peak(struct pa_policy *policy, const struct pa_policy_input *input);
+bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input);
 
 #endif

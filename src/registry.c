@@ -105,6 +105,7 @@ static struct pa_heap *create_locked(enum pa_heap_kind kind)
 	heap->id = ++registry.count;
 	heap->kind = (uint8_t)kind;
 	heap->state = PA_HEAP_OWNED;
+	heap->helped_tick = UINT64_MAX; /* never */
 	set_served(heap);
 	if (registry.last)
 		registry.last->next = heap;
@@ -260,7 +261,7 @@ static enum pa_heap_rest give_back(struct pa_heap *heap, enum pa_reserve_goal go
 	for (unsigned n = 0; n < SERVED_ARENAS && heap->queue_first; n++) {
 		if (!pa_reserve_is_above(goal) || pa_reserve_is_refused())
 			break;
-		pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
+		pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS, goal);
 		pa_placement_flush(heap);
 	}
 	bool is_dirty = heap->queue_first != NULL || heap->remote_frees != heap->searched_frees;

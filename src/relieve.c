@@ -14,16 +14,17 @@
 #define TURNS_MAX 16             /* that dead units of an arena wait for more */
 #define OWN_UNITS 32             /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4         /* arenas that one call sweeps at most */
-#define WAY_BYTES (256 * PA_KIB) /* of fresh memory, for which so many are */
+#define WAY_BYTES (256 * PA_KIB) /* of fresh memory, for which one such call is made */
 
 /*
  * Give back from one arena.  Free slots go at once.  Dead units have to wait while they still grow in
- * number: where frees go on, their pools will often be empty soon, which saves walking their lists.
+ * number: where frees go on, their pools will often be empty soon, which saves walking their lists.  But not at
+ * a peak, which they would raise meanwhile.
  */
 static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 {
 	if (arena->dirty_units > 0) {
-		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
+		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS, PA_RESERVE_LIMIT);
 	} else if (arena->dead_units > arena->turn_dead_units && arena->turns < TURNS_MAX &&
 		   !pa_reserve_is_bound_by_peak()) {
 		arena->turns = (arena->turns + 1u) & 0x7f;
@@ -33,7 +34,8 @@ static void relieve_arena(struct pa_heap *heap, struct pa_arena *arena)
 	} else {
 		arena->turns = 0;
 		arena->turn_dead_units = 0;
-		pa_heap_sweep_arena(heap, arena, PA_SWEEP_POOLS); /* with which the arena may go */
+		/* With it, the arena may go. */
+		pa_heap_sweep_arena(heap, arena, PA_SWEEP_POOLS, PA_RESERVE_LIMIT);
 	}
 }
 
@@ -54,8 +56,6 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
 
 static void relieve(struct pa_heap *heap)
 {
-	if (heap->dirty_units <= OWN_UNITS && heap->helped_tick == pa_load_relaxed(&pa_reserve.ticks))
-		return; /* nothing of its own, nor time again for others */
 	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0)
 		return; /* if that was not enough, the next one goes on */
 	if (pa_reserve_is_refused())
@@ -76,12 +76,9 @@ static void relieve(struct pa_heap *heap)
 
 void pa_heap_relieve(struct pa_heap *heap)
 {
-	bool is_for_peak = pa_reserve_keeps_to_peak();
-	uint32_t mark = pa_reserve_mark();
-
-	relieve(heap);
-	if (is_for_peak)
-		pa_reserve_kept_to_peak(pa_reserve_mark() - mark);
+	/* With nothing of its own, it is not time again for what others have, nor for looking. */
+	if (heap->dirty_units > OWN_UNITS || heap->helped_tick != pa_load_relaxed(&pa_reserve.ticks))
+		relieve(heap);
 }
 
 /*
@@ -94,7 +91,7 @@ static void make_way(struct pa_heap *heap, size_t bytes)
 	int64_t before = INT64_MAX, excess = pa_reserve_excess();
 
 	for (unsigned n = 0; n < calls && excess > 0 && excess < before; n++) {
-		pa_heap_relieve(heap);
+		relieve(heap);
 		before = excess;
 		excess = pa_reserve_excess();
 	}
@@ -127,14 +124,14 @@ void *pa_heap_allocate_large(struct pa_heap *heap, size_t bytes, size_t align, b
 }
 
 /* Purge the free slots of the first arena of the queue, or pass it by; false if there is none. */
-static bool purge_first(struct pa_heap *heap)
+static bool purge_first(struct pa_heap *heap, enum pa_reserve_goal goal)
 {
 	struct pa_arena *arena = heap->queue_first;
 
 	if (!arena)
 		return false;
 	if (arena->dirty_units > 0) {
-		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS);
+		pa_heap_sweep_arena(heap, arena, PA_SWEEP_SLOTS, goal);
 		pa_placement_flush(heap);
 	} else {
 		pa_placement_dequeue(heap, arena);
@@ -154,7 +151,7 @@ unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, un
 	while (is_there && n < at_most && pa_reserve_is_above(goal)) {
 		if (!pa_heap_try_lock(heap, PA_HEAP_LOCKED_BY_OTHER))
 			break;
-		is_there = purge_first(heap);
+		is_there = purge_first(heap, goal);
 		pa_heap_unlock(heap);
 		n++;
 	}
@@ -171,7 +168,7 @@ static bool purge_claimed(struct pa_heap *heap, unsigned at_most)
 	for (; is_there && at_most > 0; at_most--) {
 		is_there = heap->queue_first && pa_reserve_is_above(PA_RESERVE_FLOOR);
 		if (is_there)
-			pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS);
+			pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS, PA_RESERVE_FLOOR);
 	}
 	pa_placement_flush(heap);
 	heap->expected_tick = pa_load_relaxed(&pa_reserve.ticks); /* sweeping ticks as well */
@@ -200,7 +197,7 @@ size_t pa_heap_trim(struct pa_heap *heap)
 		struct pa_arena *next;
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
 			next = arena->next;
-			units += pa_heap_sweep_arena(heap, arena, PA_SWEEP_ALL);
+			units += pa_heap_sweep_arena(heap, arena, PA_SWEEP_ALL, PA_RESERVE_NOTHING);
 		}
 	}
 	pa_placement_flush(heap);

@@ -42,13 +42,21 @@ static void tuner_leave(void)
 	pa_store_release(&tuner.is_taken, false);
 }
 
-static void set_limit(int64_t live, int64_t dirty)
+static int64_t greater(int64_t a, int64_t b)
 {
-	int64_t peak = pa_load_relaxed(&pa_reserve.peak_units);
-	int64_t seen = pa_load_relaxed(&pa_reserve.is_over_peak) && dirty > 0 ? live + dirty : live;
+	return a > b ? a : b;
+}
 
-	if (seen > peak)
-		pa_store_relaxed(&pa_reserve.peak_units, peak = seen);
+/* Races store a limit that is out of date; the next change mends it. */
+static void set_limit(int64_t resident, int64_t live)
+{
+	int64_t before = pa_load_relaxed(&pa_reserve.peak_units);
+	int64_t peak = greater(before, live);
+
+	if (pa_load_relaxed(&pa_reserve.is_over_peak))
+		peak = greater(peak, resident);
+	if (peak > before)
+		pa_store_relaxed(&pa_reserve.peak_units, peak);
 	uint64_t room = (uint64_t)(peak - live) + pa_load_relaxed(&pa_reserve.floor_units);
 	pa_store_relaxed(&pa_reserve.limit_units,
 			 pa_min(pa_load_relaxed(&pa_reserve.allowed_units), room));
@@ -56,7 +64,7 @@ static void set_limit(int64_t live, int64_t dirty)
 
 static void set_limit_anew(void)
 {
-	set_limit(pa_load_relaxed(&pa_reserve.live_units), pa_load_relaxed(&pa_reserve.dirty_units));
+	set_limit(pa_load_relaxed(&pa_reserve.resident_units), pa_load_relaxed(&pa_reserve.live_units));
 }
 
 void pa_reserve_set(const struct pa_keep_option *keep)
@@ -65,6 +73,7 @@ void pa_reserve_set(const struct pa_keep_option *keep)
 		pa_lock_wait_a_little();
 	pa_policy_init(&tuner.policy, keep);
 	pa_store_relaxed(&pa_reserve.kept_to_units, 0);
+	pa_store_relaxed(&pa_reserve.is_over_peak, false);
 	pa_store_relaxed(&pa_reserve.allowed_units, tuner.policy.limit_units);
 	/* What was asked for is kept by an idle process, and at a peak, as well. */
 	pa_store_relaxed(&pa_reserve.floor_units,
@@ -84,24 +93,32 @@ static int64_t add(_Atomic(int64_t) *counter, int64_t units)
 	return (units == 0 ? pa_load_relaxed(counter) : pa_add_relaxed(counter, units)) + units;
 }
 
-void pa_reserve_kept_to_peak(uint64_t units)
-{
-	pa_add_relaxed(&pa_reserve.kept_to_units, units);
-}
-
 void pa_reserve_add(struct pa_reserve_change change)
 {
-	/* One counter of what is live: with two, others could change both between one and the other. */
+	/* Each by itself: of two counters, others could change both between one and the other. */
+	int64_t resident = add(&pa_reserve.resident_units, change.resident);
 	int64_t live = add(&pa_reserve.live_units, change.resident - change.dirty);
 	int64_t dirty = add(&pa_reserve.dirty_units, change.dirty);
 
 	if (change.mapped != 0)
 		pa_add_relaxed(&pa_reserve.mapped_units, (uint64_t)change.mapped);
-	set_limit(live, dirty);
+	set_limit(resident, live);
 	if (dirty < pa_load_relaxed(&pa_reserve.low_units))
 		pa_store_relaxed(&pa_reserve.low_units, dirty);
 	if (change.dirty > 0 && dirty > 2 * (int64_t)pa_load_relaxed(&pa_reserve.floor_units))
 		pa_store_relaxed(&pa_reserve.wants_watch, true);
+}
+
+void pa_reserve_purged(uint64_t units, uint64_t calls, enum pa_reserve_goal goal)
+{
+	int64_t above = pa_load_relaxed(&pa_reserve.dirty_units) -
+			(int64_t)pa_load_relaxed(&pa_reserve.allowed_units);
+	uint64_t for_policy = above > 0 ? (uint64_t)above : 0;
+
+	if (goal == PA_RESERVE_LIMIT && units > for_policy && pa_reserve_is_bound_by_peak())
+		pa_add_relaxed(&pa_reserve.kept_to_units, units - for_policy);
+	pa_add_relaxed(&pa_reserve.purges, calls);
+	pa_add_relaxed(&pa_reserve.purged_units, units);
 }
 
 /* By halves: it is between one half and the whole of PA_POLICY_WINDOW_NS long. */
@@ -143,7 +160,7 @@ void pa_reserve_tick(void)
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
 	pa_store_relaxed(&pa_reserve.allowed_units, pa_policy_tick(&tuner.policy, &input));
-	pa_store_relaxed(&pa_reserve.is_over_peak, !pa_policy_keeps_to_peak(&tuner.policy, &input));
+	pa_store_relaxed(&pa_reserve.is_over_peak, pa_policy_weigh_peak(&tuner.policy, &input));
 	set_limit_anew();
 	tuner_leave();
 }

@@ -17,12 +17,11 @@ struct pa_reserve {
 	_Atomic(uint64_t) allowed_units; /* the same, by the policy alone */
 	_Atomic(uint64_t) floor_units;   /* what an idle process may keep */
 	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
-	_Atomic(int64_t)
-		live_units; /* of these resident and not dirty; large objects count as a whole */
-	_Atomic(int64_t)
-		peak_units; /* which the reserve is not to exceed: the most that were live, or */
-	_Atomic(bool) is_over_peak; /* what is resident as well, where to keep to that costs too much */
-	_Atomic(uint64_t) kept_to_units; /* total given back to keep to it */
+	_Atomic(int64_t) resident_units; /* of these; large objects count as a whole */
+	_Atomic(int64_t) live_units;     /* of these, what is not dirty */
+	_Atomic(int64_t) peak_units;     /* the most that were live; or resident, while is_over_peak */
+	_Atomic(bool) is_over_peak;      /* to keep to the peak costs too much for now */
+	_Atomic(uint64_t) kept_to_units; /* total purged for the peak's sake alone */
 	_Atomic(uint64_t)
 		refault_units[PA_POLICY_DISTANCES]; /* total purged and used again in the window */
 	_Atomic(uint64_t) purges;                   /* total calls */
@@ -88,14 +87,8 @@ PA_INLINE int64_t pa_reserve_excess(void)
 	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
 }
 
-/* Whether what is too much is so for the peak's sake alone; and how much was given back then. */
-PA_INLINE bool pa_reserve_keeps_to_peak(void)
-{
-	return pa_reserve_is_bound_by_peak() &&
-	       pa_load_relaxed(&pa_reserve.dirty_units) <=
-		       (int64_t)pa_load_relaxed(&pa_reserve.allowed_units);
-}
-void pa_reserve_kept_to_peak(uint64_t units);
+/* So many units are given back for a goal, by so many calls; those that are dirty still count as such. */
+void pa_reserve_purged(uint64_t units, uint64_t calls, enum pa_reserve_goal goal);
 
 /* Let the policy look at the counters, if a millisecond has passed since it did so last. */
 void pa_reserve_tick(void);

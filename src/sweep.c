@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sweep.c: give back the free slots of one arena and the dead units of its pools, in address order,
- * joined to maximal runs.  The heap's owner calls, through relieve.c.
+ * joined to maximal runs.  The heap's owner calls, through relieve.c and registry.c.
  */
 #include "heap.h"
 #include "os.h"
@@ -85,7 +85,7 @@ static unsigned next_run(const struct pa_arena *arena, const struct unit_set *gi
 	return *first == PA_ARENA_UNITS ? PA_ARENA_UNITS : last;
 }
 
-static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
+static unsigned purge(struct pa_arena *arena, const struct unit_set *give, enum pa_reserve_goal goal)
 {
 	struct pa_run runs[PA_ARENA_UNITS / 2];
 	unsigned count = 0, units = 0, first, end;
@@ -121,8 +121,7 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give)
 		}
 	}
 	pa_reserve_measured(&pa_reserve.purge_ns, units, took_ns);
-	pa_add_relaxed(&pa_reserve.purges, calls);
-	pa_add_relaxed(&pa_reserve.purged_units, units);
+	pa_reserve_purged(units, calls, goal);
 	return units;
 }
 
@@ -145,7 +144,8 @@ static bool add_pools(struct pa_heap *heap, struct pa_arena *arena, bool is_all,
 	return true;
 }
 
-unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth)
+unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum pa_sweep_depth depth,
+			     enum pa_reserve_goal goal)
 {
 	struct unit_set give = { { 0 } };
 	int dead = depth == PA_SWEEP_SLOTS ? 0 : arena->dead_units;
@@ -158,7 +158,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum 
 	add_free_slots(arena, &give);
 
 	int before = arena->dirty_units;
-	unsigned units = purge(arena, &give);
+	unsigned units = purge(arena, &give, goal);
 	arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
 	heap->sweeps++;
 	heap->resident_change += dead - (int)units;

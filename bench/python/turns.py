@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Two kinds of blocks take turns: while one is made, the other is dropped, but for a few that hold its pages.
+"""Two kinds of blocks take turns: one is dropped, but for a few that hold its pages, and then the other is made.
 
-What is in use stays the same all the time, so whoever keeps what has just been freed needs more memory than that, and
-whoever does not pays for it again and again.
+After each turn as much is in use as after the last.  So whoever keeps what has been dropped needs more memory than
+that, and whoever does not pays for it again and again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ KINDS = ((160, 80), (900, 16))  # bytes of a block, and of how many one stays
 
 def main(probe: _probe.Probe, scale: float) -> None:
     turn_bytes = int(12_000_000 * scale)
-    blocks: list[list[bytes | None]] = [[None] * (turn_bytes // size) for size, _ in KINDS]
+    blocks: list[list[bytes | None]] = [[None] * max(turn_bytes // size, 1) for size, _ in KINDS]
     with probe.timed():
         for number in range(150):
             kind = number % 2
@@ -28,7 +28,7 @@ def main(probe: _probe.Probe, scale: float) -> None:
             for index, block in enumerate(made):
                 if block is None:
                     made[index] = b"x" * (size + index % 7)
-    survivors = [block for index, block in enumerate(blocks[1]) if index % KINDS[1][1] == 0]
+    survivors = [block for (_, stays), made in zip(KINDS, blocks) for block in made[::stays]]
     del blocks, others, made, block
     probe.after()
     probe.settle()

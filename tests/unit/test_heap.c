@@ -135,7 +135,7 @@ static void sweep_all(enum pa_sweep_depth depth)
 		struct pa_arena *next;
 		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
 			next = arena->next;
-			pa_heap_sweep_arena(heap, arena, depth);
+			pa_heap_sweep_arena(heap, arena, depth, PA_RESERVE_NOTHING);
 		}
 	}
 	pa_placement_flush(heap);
@@ -147,11 +147,6 @@ static void add_touched(void *context, struct pa_arena *arena)
 	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST; slot++)
 		*(int64_t *)context += pa_count_bits(
 			pa_units_get(arena->touched, pa_arena_first_unit(slot), PA_SLOT_UNITS));
-}
-
-static int64_t resident_now(void)
-{
-	return pa_load_relaxed(&pa_reserve.live_units) + pa_load_relaxed(&pa_reserve.dirty_units);
 }
 
 /* What the reserve takes for resident is what the arenas hold, those of the cache included; nothing is large here. */
@@ -166,7 +161,8 @@ static void check_resident(void)
 	pa_manager_visit_locked(add_touched, &touched);
 	pa_manager_count_locked(&counts);
 	pa_unlock(PA_LOCK_MANAGER);
-	assert_int_equal(resident_now(), touched + (int64_t)counts.cached_dirty_units);
+	assert_int_equal(pa_reserve.resident_units, touched + (int64_t)counts.cached_dirty_units);
+	assert_int_equal(pa_reserve.live_units, pa_reserve.resident_units - pa_reserve.dirty_units);
 	pa_heap_leave(heap, was_busy);
 }
 
@@ -1592,15 +1588,16 @@ static void test_growth_takes_the_place_of_what_is_kept(void **state)
 	need_pages_of_at_most(PA_SLOT_BYTES);
 
 	make_dirty(keeps);
-	int64_t dirty = dirty_now(), resident = resident_now();
+	int64_t dirty = dirty_now(), resident = pa_load_relaxed(&pa_reserve.resident_units);
 	/* As if it allowed so much by itself, and more had never been live than now is resident. */
 	pa_store_relaxed(&pa_reserve.floor_units, PA_POLICY_FLOOR_UNITS);
 	pa_store_relaxed(&pa_reserve.peak_units, resident);
+	pa_placement_flush(heap);
 	assert_true(dirty >= RUNS * 49);
 	pa_heap_make_way(heap, LARGE);
 	assert_int_equal(dirty_now(), dirty); /* there is room */
 	void *large = pa_heap_allocate_large(heap, LARGE, 1, NULL);
-	assert_true(resident_now() <= resident + PA_POLICY_FLOOR_UNITS);
+	assert_true(pa_load_relaxed(&pa_reserve.resident_units) <= resident + PA_POLICY_FLOOR_UNITS);
 	assert_in_range(dirty_now(), LARGE_UNITS / 2, dirty - LARGE_UNITS + PA_POLICY_FLOOR_UNITS);
 
 	for (unsigned i = 0; i < BLOCKS; i++)

@@ -73,6 +73,7 @@ static void check(void)
 	assert_int_equal((uint64_t)pa_load_relaxed(&pa_reserve.dirty_units) - dirty_before,
 			 cached_bytes / PAGE);
 	assert_int_equal(pa_load_relaxed(&pa_reserve.mapped_units), (bytes + cached_bytes) / PAGE);
+	assert_int_equal(pa_load_relaxed(&pa_reserve.resident_units), (bytes + cached_bytes) / PAGE);
 	assert_int_equal(pa_load_relaxed(&pa_reserve.live_units), bytes / PAGE);
 }
 

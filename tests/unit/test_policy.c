@@ -355,39 +355,39 @@ static void test_the_peak_is_kept_to_while_it_costs_little(void **state)
 	struct pa_policy_input input = { .cpu_ns = 10 * S, .peak_units = 5000, .unit_ns = 1000 };
 	(void)state;
 
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units;
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 	input.kept_to_units += 1;
-	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	assert_true(pa_policy_weigh_peak(&policy, &input));
 	/* Time makes it cheap again, the share of that which went by, */
 	input.cpu_ns += PA_POLICY_PEAK_SHARE * (input.unit_ns - 1);
-	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	assert_true(pa_policy_weigh_peak(&policy, &input));
 	input.cpu_ns += PA_POLICY_PEAK_SHARE;
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 	/* but does not add up beforehand; */
 	input.cpu_ns += 1000 * S;
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units + 1;
-	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	assert_true(pa_policy_weigh_peak(&policy, &input));
 	/* and so does a higher peak, up to a bound. */
 	input.peak_units += 1;
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 	input.peak_units = 1000 * PA_POLICY_PEAK_UNITS;
 	input.kept_to_units += PA_POLICY_PEAK_UNITS;
-	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	assert_true(pa_policy_weigh_peak(&policy, &input));
 	/* A forked child's time begins anew, and is no time that went by. */
 	uint64_t excess = PA_POLICY_PEAK_TIMES * 5000 + 1;
 	input.cpu_ns = 0;
-	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	assert_true(pa_policy_weigh_peak(&policy, &input));
 	input.cpu_ns += PA_POLICY_PEAK_SHARE * excess * input.unit_ns;
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 	/* Where the cost of a page is not known, it is taken to be what it usually is. */
 	input.unit_ns = 0;
 	input.kept_to_units += PA_POLICY_PEAK_UNITS;
-	assert_false(pa_policy_keeps_to_peak(&policy, &input));
+	assert_true(pa_policy_weigh_peak(&policy, &input));
 	input.cpu_ns += PA_POLICY_PEAK_SHARE * UINT64_C(1000) * PA_POLICY_PEAK_UNITS;
-	assert_true(pa_policy_keeps_to_peak(&policy, &input));
+	assert_false(pa_policy_weigh_peak(&policy, &input));
 }
 
 static void test_fixed_amount(void **state)
