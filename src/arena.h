@@ -2,7 +2,7 @@
 /*
  * arena.h: one arena: an aligned MiB of address space.  Its first page is the header: these fields,
  * then the records of its pools, one for each slot.  Only the owning heap changes it.  Called by
- * manager.c, heap.c, placement.c and sweep.c.
+ * manager.c and the files of the heap.
  *
  *   A1  Slot s is free exactly if bit s of free_slots is set; its record then has owner 0, and reciprocal 0:
  *       no block begins there.

@@ -98,7 +98,8 @@ struct pa_heap {
 	uint64_t arena_mask;                          /* [owner] */
 	struct pa_arena *queue_first, *queue_last;    /* [owner] to be swept, the oldest first */
 	int64_t dirty_units;                          /* [owner] of its arenas, dead ones included */
-	uint64_t helped_tick;    /* [owner] of the reserve, when it last purged for others */
+	uint64_t
+		helped_tick; /* [owner] of the reserve, when it last looked after others and the caches */
 	uint64_t expected_tick;  /* [owner] when dead units were last counted for an idle process */
 	int64_t dirty_change;    /* [owner] not yet told to the reserve */
 	int64_t resident_change; /* [owner] likewise */
@@ -204,7 +205,10 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal);
 /* Give free memory back while the reserve is exceeded: a bounded amount of work. */
 void pa_heap_relieve(struct pa_heap *heap);
 
-/* The same before so many bytes of fresh memory, which have been mapped, are touched. */
+/*
+ * The same before so many bytes of fresh memory, which have been mapped, are touched: an amount of work in
+ * proportion to these.
+ */
 void pa_heap_make_way(struct pa_heap *heap, size_t bytes);
 
 /* Give back everything that is free. Returns bytes. */

@@ -197,7 +197,7 @@ static void look_for_ghost(size_t bytes)
 	pa_unlock(PA_LOCK_LARGE);
 }
 
-/* A mapping goes back to the system, by unmap, and counts no more; so it does as dirty, if it was freed before. */
+/* A mapping goes back to the system, by unmap, and counts no more; nor as dirty, if it was freed before. */
 static void let_go_locked(struct pa_mapping mapping, bool is_dirty, enum pa_reserve_goal goal)
 {
 	int64_t units = units_of(mapping.bytes);
@@ -205,7 +205,7 @@ static void let_go_locked(struct pa_mapping mapping, bool is_dirty, enum pa_rese
 	if (!mapping.start)
 		return;
 	remember_locked(mapping);
-	pa_reserve_purged((uint64_t)units, 1, goal);
+	pa_reserve_purged((uint64_t)units, 1, pa_reserve_is_for_peak(goal));
 	count(-units, is_dirty ? -units : 0);
 }
 

@@ -226,10 +226,12 @@ static struct pa_arena *map_locked(void)
 /* What is returned is to go back to the system, without the lock: that takes some ten microseconds. */
 static struct pa_run forget_locked(struct pa_arena *arena, enum pa_reserve_goal goal)
 {
+	bool is_for_peak = pa_reserve_is_for_peak(goal);
+
 	registry_remove_locked(arena);
 	manager.counts.arenas_released++;
 	pa_pagemap_clear(arena);
-	pa_reserve_purged(arena->dirty_units, 1, goal);
+	pa_reserve_purged(arena->dirty_units, 1, is_for_peak);
 	pa_reserve_add((struct pa_reserve_change){
 		.mapped = -(int64_t)PA_ARENA_UNITS,
 		.resident = -(int64_t)arena->dirty_units,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * placement.h: the arenas of one heap: ordered by fullness, so that new pools come from the most full
- * one; queued for the sweep, the oldest first; their dirty units told to the reserve.  The heap's
- * owner calls, between pa_heap_enter and pa_heap_leave.  Called by heap.c, relieve.c and sweep.c.
+ * one; queued for the sweep, the oldest first; their resident and dirty units told to the
+ * reserve.  The heap's owner calls, between pa_heap_enter and pa_heap_leave, through the other files of the heap.
  */
 #ifndef PA_PLACEMENT_H
 #define PA_PLACEMENT_H

@@ -47,6 +47,9 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 
 	for (unsigned i = PA_POLICY_DISTANCES; i-- > 0;) {
 		uint64_t refaults = input->refault_units[i] - policy->refault_units[i];
+		uint64_t excused = pa_min(refaults, policy->excused_units);
+		policy->excused_units -= excused;
+		refaults -= excused;
 		uint64_t sum = policy->evidence_units[i] + refaults;
 		policy->evidence_units[i] = less(sum, allowed);
 		allowed = less(allowed, sum);
@@ -104,6 +107,30 @@ static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input
 	return pa_min(limit, cap_units(input));
 }
 
+/* What comes again is excused once, and in proportion to the time that has passed no more. */
+static void excuse(struct pa_policy *policy, const struct pa_policy_input *input, uint64_t units)
+{
+	uint64_t passed_ns = pa_min(less(input->now_ns, policy->now_ns), PA_POLICY_WINDOW_NS);
+	uint64_t passed =
+		pa_min(policy->excused_units, PA_POLICY_PEAK_UNITS) * passed_ns / PA_POLICY_WINDOW_NS;
+
+	policy->now_ns = input->now_ns;
+	policy->excused_units = pa_min(policy->excused_units - passed + units, PA_POLICY_PEAK_UNITS);
+}
+
+bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input)
+{
+	uint64_t cpu_ns = less(input->cpu_ns, policy->peak_cpu_ns); /* a forked child's begins anew */
+	uint64_t units = input->kept_to_units - policy->kept_to_units;
+	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * input->peak_units, PA_POLICY_PEAK_UNITS);
+
+	policy->peak_cpu_ns = input->cpu_ns;
+	policy->kept_to_units = input->kept_to_units;
+	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE) + units * unit_ns(input);
+	excuse(policy, input, units);
+	return policy->peak_ns > most_units * unit_ns(input);
+}
+
 uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	switch (policy->keep.mode) {
@@ -118,16 +145,4 @@ uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *
 		break;
 	}
 	return policy->limit_units;
-}
-
-bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input)
-{
-	uint64_t cpu_ns = less(input->cpu_ns, policy->peak_cpu_ns); /* a forked child's begins anew */
-	uint64_t units = input->kept_to_units - policy->kept_to_units;
-
-	policy->peak_cpu_ns = input->cpu_ns;
-	policy->kept_to_units = input->kept_to_units;
-	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE) + units * unit_ns(input);
-	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * input->peak_units, PA_POLICY_PEAK_UNITS);
-	return policy->peak_ns > most_units * unit_ns(input);
 }

@@ -59,9 +59,11 @@ struct pa_policy {
 	uint64_t refault_units[PA_POLICY_DISTANCES];  /* as of the last tick */
 	uint64_t evidence_units[PA_POLICY_DISTANCES]; /* refaults above the share of CPU time */
 	uint64_t interval_began_ns;
-	uint64_t interval_low_units;         /* the fewest dirty units since then */
-	uint64_t peak_ns;                    /* what keeping to the peak has cost, less what it may */
-	uint64_t peak_cpu_ns, kept_to_units; /* as of the last tick */
+	uint64_t interval_low_units; /* the fewest dirty units since then */
+	uint64_t peak_ns;            /* what keeping to the peak has cost, less what it may */
+	uint64_t
+		excused_units; /* purged to keep to the peak, within the window; no evidence when used again */
+	uint64_t now_ns, kept_to_units, peak_cpu_ns; /* as of the last tick */
 	bool is_started;
 };
 
@@ -72,7 +74,7 @@ uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *
 
 /*
  * Weigh what has been purged to keep to the peak: that may cost a certain amount, and a small share of the CPU time
- * from then on.  True if it costs too much for now.
+ * from then on.  True if it costs too much for now.  Comes before pa_policy_tick, for which it is no evidence.
  */
 bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input);
 

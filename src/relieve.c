@@ -14,7 +14,7 @@
 #define TURNS_MAX 16             /* that dead units of an arena wait for more */
 #define OWN_UNITS 32             /* dirty, that each heap may have, however much others have */
 #define RELIEVE_ARENAS 4         /* arenas that one call sweeps at most */
-#define WAY_BYTES (256 * PA_KIB) /* of fresh memory, for which one such call is made */
+#define WAY_BYTES (256 * PA_KIB) /* of fresh memory, for which it is done once more */
 
 /*
  * Give back from one arena.  Free slots go at once.  Dead units have to wait while they still grow in
@@ -54,24 +54,27 @@ uint64_t pa_heap_shrink_caches(enum pa_reserve_goal goal)
 	return pa_manager_shrink(goal) + pa_large_shrink(goal);
 }
 
-static void relieve(struct pa_heap *heap)
+/* False if the heap has nothing to give back, nor have the caches. */
+static bool relieve(struct pa_heap *heap)
 {
 	if (pa_heap_shrink_caches(PA_RESERVE_LIMIT) > 0)
-		return; /* if that was not enough, the next one goes on */
+		return true; /* if that was not enough, the next one goes on */
 	if (pa_reserve_is_refused())
-		return;
+		return false;
 	bool helps = is_helpful(heap);
 	if (helps && pa_heap_has_dirty_abandoned())
 		pa_heap_serve_abandoned(PA_RESERVE_LIMIT, 1); /* what nobody uses goes first */
 	if (heap->dirty_units <= OWN_UNITS) {
 		if (helps)
 			pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, RELIEVE_ARENAS);
-		return;
+		return false;
 	}
-	for (unsigned n = 0; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
+	unsigned n = 0;
+	for (; n < RELIEVE_ARENAS && heap->queue_first && pa_reserve_is_exceeded(); n++) {
 		relieve_arena(heap, heap->queue_first);
 		pa_placement_flush(heap);
 	}
+	return n > 0;
 }
 
 void pa_heap_relieve(struct pa_heap *heap)
@@ -82,31 +85,23 @@ void pa_heap_relieve(struct pa_heap *heap)
 }
 
 /*
- * Fresh memory is about to be touched: what is kept above the reserve goes first, in proportion.  What other
- * heaps have as well: a thread of CPython's has little, and the interpreter's heap most.
+ * In steps, between which a fork finds the heap as it should be.  What other heaps have goes as well: a thread of CPython's
+ * has little, and the interpreter's heap most.
  */
-static void make_way(struct pa_heap *heap, size_t bytes)
-{
-	unsigned calls = (unsigned)pa_min(bytes / WAY_BYTES + 1, UINT16_MAX);
-	int64_t before = INT64_MAX, excess = pa_reserve_excess();
-
-	for (unsigned n = 0; n < calls && excess > 0 && excess < before; n++) {
-		relieve(heap);
-		before = excess;
-		excess = pa_reserve_excess();
-	}
-	if (excess > 0 && !pa_reserve_is_refused())
-		pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, calls * RELIEVE_ARENAS);
-}
-
 void pa_heap_make_way(struct pa_heap *heap, size_t bytes)
 {
-	if (PA_LIKELY(!pa_reserve_is_exceeded()))
-		return;
-	bool was_busy = pa_heap_enter(heap);
-	if (!was_busy)
-		make_way(heap, bytes);
-	pa_heap_leave(heap, was_busy);
+	unsigned steps = (unsigned)pa_min(bytes / WAY_BYTES + 1, UINT16_MAX);
+	bool is_there = true;
+
+	for (unsigned n = 0; n < steps && is_there && PA_UNLIKELY(pa_reserve_is_exceeded()); n++) {
+		bool was_busy = pa_heap_enter(heap);
+		is_there = !was_busy && relieve(heap);
+		pa_heap_leave(heap, was_busy);
+		if (was_busy)
+			return;
+	}
+	if (PA_UNLIKELY(pa_reserve_is_exceeded()) && !pa_reserve_is_refused())
+		pa_heap_purge_all_slots(heap, PA_RESERVE_LIMIT, steps * RELIEVE_ARENAS);
 }
 
 void *pa_heap_allocate_large(struct pa_heap *heap, size_t bytes, size_t align, bool *is_zero)

@@ -109,14 +109,10 @@ void pa_reserve_add(struct pa_reserve_change change)
 		pa_store_relaxed(&pa_reserve.wants_watch, true);
 }
 
-void pa_reserve_purged(uint64_t units, uint64_t calls, enum pa_reserve_goal goal)
+void pa_reserve_purged(uint64_t units, uint64_t calls, bool is_for_peak)
 {
-	int64_t above = pa_load_relaxed(&pa_reserve.dirty_units) -
-			(int64_t)pa_load_relaxed(&pa_reserve.allowed_units);
-	uint64_t for_policy = above > 0 ? (uint64_t)above : 0;
-
-	if (goal == PA_RESERVE_LIMIT && units > for_policy && pa_reserve_is_bound_by_peak())
-		pa_add_relaxed(&pa_reserve.kept_to_units, units - for_policy);
+	if (is_for_peak)
+		pa_add_relaxed(&pa_reserve.kept_to_units, units);
 	pa_add_relaxed(&pa_reserve.purges, calls);
 	pa_add_relaxed(&pa_reserve.purged_units, units);
 }
@@ -159,8 +155,8 @@ void pa_reserve_tick(void)
 	move_window(now);
 	pa_store_relaxed(&pa_reserve.low_units, dirty);
 	pa_add_relaxed(&pa_reserve.ticks, 1);
-	pa_store_relaxed(&pa_reserve.allowed_units, pa_policy_tick(&tuner.policy, &input));
 	pa_store_relaxed(&pa_reserve.is_over_peak, pa_policy_weigh_peak(&tuner.policy, &input));
+	pa_store_relaxed(&pa_reserve.allowed_units, pa_policy_tick(&tuner.policy, &input));
 	set_limit_anew();
 	tuner_leave();
 }

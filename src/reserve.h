@@ -87,8 +87,16 @@ PA_INLINE int64_t pa_reserve_excess(void)
 	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
 }
 
-/* So many units are given back for a goal, by so many calls; those that are dirty still count as such. */
-void pa_reserve_purged(uint64_t units, uint64_t calls, enum pa_reserve_goal goal);
+/* Whether what is now given back for a goal is so for the peak's sake alone: the policy would keep it. */
+PA_INLINE bool pa_reserve_is_for_peak(enum pa_reserve_goal goal)
+{
+	return goal == PA_RESERVE_LIMIT && pa_reserve_is_bound_by_peak() &&
+	       pa_load_relaxed(&pa_reserve.dirty_units) <=
+		       (int64_t)pa_load_relaxed(&pa_reserve.allowed_units);
+}
+
+/* So many units have been given back by so many calls. */
+void pa_reserve_purged(uint64_t units, uint64_t calls, bool is_for_peak);
 
 /* Let the policy look at the counters, if a millisecond has passed since it did so last. */
 void pa_reserve_tick(void);

@@ -85,7 +85,7 @@ static unsigned next_run(const struct pa_arena *arena, const struct unit_set *gi
 	return *first == PA_ARENA_UNITS ? PA_ARENA_UNITS : last;
 }
 
-static unsigned purge(struct pa_arena *arena, const struct unit_set *give, enum pa_reserve_goal goal)
+static unsigned purge(struct pa_arena *arena, const struct unit_set *give, bool is_for_peak)
 {
 	struct pa_run runs[PA_ARENA_UNITS / 2];
 	unsigned count = 0, units = 0, first, end;
@@ -121,7 +121,7 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give, enum 
 		}
 	}
 	pa_reserve_measured(&pa_reserve.purge_ns, units, took_ns);
-	pa_reserve_purged(units, calls, goal);
+	pa_reserve_purged(units, calls, is_for_peak);
 	return units;
 }
 
@@ -149,6 +149,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum 
 {
 	struct unit_set give = { { 0 } };
 	int dead = depth == PA_SWEEP_SLOTS ? 0 : arena->dead_units;
+	bool is_for_peak = pa_reserve_is_for_peak(goal);
 
 	heap->resident_change -= dead; /* no more dead and not yet gone, it would look live */
 	if (depth != PA_SWEEP_SLOTS && !add_pools(heap, arena, depth == PA_SWEEP_ALL, &give)) {
@@ -158,7 +159,7 @@ unsigned pa_heap_sweep_arena(struct pa_heap *heap, struct pa_arena *arena, enum 
 	add_free_slots(arena, &give);
 
 	int before = arena->dirty_units;
-	unsigned units = purge(arena, &give, goal);
+	unsigned units = purge(arena, &give, is_for_peak);
 	arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
 	heap->sweeps++;
 	heap->resident_change += dead - (int)units;

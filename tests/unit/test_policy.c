@@ -390,6 +390,36 @@ static void test_the_peak_is_kept_to_while_it_costs_little(void **state)
 	assert_false(pa_policy_weigh_peak(&policy, &input));
 }
 
+/* What had to go for the peak's sake, and comes again, does not wind the limit up. */
+static void test_what_keeps_to_the_peak_is_no_evidence(void **state)
+{
+	struct pa_policy_input input = { .now_ns = S, .live_units = 100000, .peak_units = 100000 };
+	(void)state;
+
+	pa_policy_init(&policy, &by_itself);
+	for (unsigned n = 0; n < 1000; n++) {
+		input.now_ns += 5 * MS;
+		input.kept_to_units += 500;
+		pa_policy_weigh_peak(&policy, &input);
+		limit = pa_policy_tick(&policy, &input);
+		assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+		input.now_ns += 5 * MS;
+		input.refault_units[pa_policy_distance_class(500)] += 400;
+		pa_policy_weigh_peak(&policy, &input);
+		limit = pa_policy_tick(&policy, &input);
+		assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	}
+	/* What the policy itself had purged is evidence as ever, when no more is excused. */
+	input.now_ns += S;
+	pa_policy_weigh_peak(&policy, &input);
+	limit = pa_policy_tick(&policy, &input);
+	assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
+	input.refault_units[pa_policy_distance_class(500)] += 1000;
+	input.now_ns += MS;
+	pa_policy_weigh_peak(&policy, &input);
+	assert_true(pa_policy_tick(&policy, &input) > PA_POLICY_FLOOR_UNITS);
+}
+
 static void test_fixed_amount(void **state)
 {
 	struct pa_keep_option keep = { PA_KEEP_BYTES, 40 * PA_MIB + 1 };
@@ -602,6 +632,7 @@ int main(void)
 		point(test_floor),
 		point(test_cap),
 		point(test_the_peak_is_kept_to_while_it_costs_little),
+		point(test_what_keeps_to_the_peak_is_no_evidence),
 		point(test_fixed_amount),
 		point(test_percentage),
 		point(test_counters_begin_at_the_first_tick),

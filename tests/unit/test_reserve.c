@@ -102,10 +102,10 @@ static void test_no_new_peak(void **state)
 	assert_int_equal(pa_reserve_excess(), 0);
 	add_resident(300);
 	assert_int_equal(pa_reserve_excess(), 300);
-	/* What goes for that is counted, for the policy has nothing against it. */
-	pa_reserve_purged(300, 1, PA_RESERVE_FLOOR);
-	assert_int_equal(pa_reserve.kept_to_units, 0);
-	pa_reserve_purged(300, 1, PA_RESERVE_LIMIT);
+	/* The policy has nothing against it: what goes is counted as for the peak. */
+	assert_false(pa_reserve_is_for_peak(PA_RESERVE_FLOOR));
+	assert_true(pa_reserve_is_for_peak(PA_RESERVE_LIMIT));
+	pa_reserve_purged(300, 1, true);
 	assert_int_equal(pa_reserve.kept_to_units, 300);
 	pa_reserve_add((struct pa_reserve_change){ .mapped = -300, .resident = -300, .dirty = -300 });
 	assert_int_equal(pa_reserve_excess(), 0);
@@ -141,21 +141,14 @@ static void test_a_peak_that_is_dear(void **state)
 	assert_int_equal(pa_reserve.peak_units, 5500);
 	assert_int_equal(pa_reserve.limit_units, 1500 + PA_POLICY_FLOOR_UNITS);
 	assert_false(pa_reserve_is_exceeded());
-	/* What the policy does not allow is no cost of the peak's, only what is above that. */
+	/* What the policy does not allow is no cost of the peak's. */
 	add_dirty(1000);
 	assert_int_equal(pa_reserve.limit_units, 2000);
 	assert_int_equal(pa_reserve_excess(), 500);
+	assert_false(pa_reserve_is_for_peak(PA_RESERVE_LIMIT));
 	uint64_t before = pa_load_relaxed(&pa_reserve.kept_to_units);
-	pa_reserve_purged(500, 1, PA_RESERVE_LIMIT);
+	pa_reserve_purged(500, 1, false);
 	assert_int_equal(pa_reserve.kept_to_units, before);
-	add_resident(1000);
-	pa_store_relaxed(&pa_reserve.is_over_peak, false);
-	add_resident(1000);
-	add_dirty(-1000);
-	add_dirty(1000);
-	assert_true(pa_reserve_is_bound_by_peak());
-	pa_reserve_purged(700, 1, PA_RESERVE_LIMIT);
-	assert_int_equal(pa_reserve.kept_to_units - before, 200);
 }
 
 static void test_low_water(void **state)
