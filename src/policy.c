@@ -111,8 +111,7 @@ static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input
 static void excuse(struct pa_policy *policy, const struct pa_policy_input *input, uint64_t units)
 {
 	uint64_t passed_ns = pa_min(less(input->now_ns, policy->now_ns), PA_POLICY_WINDOW_NS);
-	uint64_t passed =
-		pa_min(policy->excused_units, PA_POLICY_PEAK_UNITS) * passed_ns / PA_POLICY_WINDOW_NS;
+	uint64_t passed = policy->excused_units * passed_ns / PA_POLICY_WINDOW_NS;
 
 	policy->now_ns = input->now_ns;
 	policy->excused_units = pa_min(policy->excused_units - passed + units, PA_POLICY_PEAK_UNITS);

@@ -61,8 +61,7 @@ struct pa_policy {
 	uint64_t interval_began_ns;
 	uint64_t interval_low_units; /* the fewest dirty units since then */
 	uint64_t peak_ns;            /* what keeping to the peak has cost, less what it may */
-	uint64_t
-		excused_units; /* purged to keep to the peak, within the window; no evidence when used again */
+	uint64_t excused_units;      /* of refaults to come, for they went for the peak's sake */
 	uint64_t now_ns, kept_to_units, peak_cpu_ns; /* as of the last tick */
 	bool is_started;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relieve.c: when a heap gives back, how much and of which arenas: what is above the reserve, at a claim of the
- * idle thread, and all at a trim.  The sweep does it.  See heap.h.
+ * relieve.c: when a heap gives back, how much and of which arenas: what is above the reserve, before a large object
+ * is touched as well; at a claim of the idle thread; and all at a trim.  The sweep does it.  The heap's owner
+ * calls; what others call says so in heap.h.
  */
 #include "heap.h"
 
