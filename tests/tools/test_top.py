@@ -145,12 +145,13 @@ class Terminal:
         return done.stdout.splitlines()
 
     def wait(self, until: Callable[[list[str]], bool]) -> list[str]:
-        end = time.monotonic() + 20
+        """The first screen of which it holds, and that stood still: others may be half drawn."""
+        end, screen = time.monotonic() + 20, self.screen()
         while time.monotonic() < end:
-            screen = self.screen()
-            if until(screen):
+            time.sleep(0.05)
+            before, screen = screen, self.screen()
+            if screen == before and until(screen):
                 return screen
-            time.sleep(0.1)
         raise AssertionError("\n".join(self.screen()))
 
     def close(self) -> None:
@@ -171,8 +172,7 @@ def test_live_in_a_terminal(tmp_path: Path) -> None:
             def pids(screen: list[str]) -> list[int]:
                 return [int(line.split()[0]) for line in screen[4:7]]
 
-            screen = terminal.wait(lambda screen: any("processes: " in line for line in screen) and len(screen) > 20)
-            screen = terminal.wait(lambda screen: "▁" in screen[6] or "█" in screen[6])
+            screen = terminal.wait(lambda screen: len(screen) > 20 and any(tick in screen[6] for tick in "▁█"))
             assert "sorted by tree" in screen[0] and screen[1].startswith("3 processes: ")
             assert screen[3].split()[:3] == ["PID", "RES", "PRIV"]
             assert pids(screen)[0] == process.pid and "└ python" in screen[5]
