@@ -307,7 +307,7 @@ PA_INLINE void pa_heap_leave(struct pa_heap *heap, bool was_busy)
 unsigned pa_heap_purge_slots(struct pa_heap *heap, enum pa_reserve_goal goal, unsigned at_most);
 
 /*
- * Purge as the owner would, dead units as well, down to the reserve's floor, so many arenas at most.
+ * Purge as the owner would, dead units as well, down to what an idle process keeps, so many arenas at most.
  * is_unused has to make sure, after the heap is locked, that the owner does not use it, and will not
  * without pa_heap_wait_for_claim.  False if there is nothing more to purge, or it is used.
  */

@@ -45,7 +45,7 @@ static void serve_abandoned(void)
 	uint64_t times = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;
 
 	while (times-- > 0 && !pa_load_relaxed(&idle.quit) &&
-	       pa_heap_serve_abandoned(PA_RESERVE_FLOOR, 1))
+	       pa_heap_serve_abandoned(PA_RESERVE_IDLE, 1))
 		;
 }
 
@@ -54,13 +54,13 @@ static void give_back(void)
 	bool (*purge_unused)(void) =
 		pa_load_acquire(&purge_unused_hook); /* pairs with pa_idle_set_hook */
 
-	pa_heap_shrink_caches(PA_RESERVE_FLOOR);
+	pa_heap_shrink_caches(PA_RESERVE_IDLE);
 	serve_abandoned();
-	pa_heap_purge_all_slots(NULL, PA_RESERVE_FLOOR, UINT_MAX);
+	pa_heap_purge_all_slots(NULL, PA_RESERVE_IDLE, UINT_MAX);
 	/* Also where no more is known to be dead: that is an estimate. */
 	while (purge_unused && !pa_load_relaxed(&idle.quit) && purge_unused())
 		;
-	pa_heap_shrink_caches(PA_RESERVE_FLOOR); /* arenas that have become free */
+	pa_heap_shrink_caches(PA_RESERVE_IDLE); /* arenas that have become free */
 }
 
 static void *watch(void *argument)
@@ -70,7 +70,7 @@ static void *watch(void *argument)
 	pa_store_relaxed(&idle.thread_id, pa_os_thread_id());
 	while (!pa_load_acquire(&idle.quit)) { /* pairs with pa_idle_stop */
 		pa_os_futex_wait(&idle.quit, 0, PERIOD_NS);
-		if (!pa_reserve_is_above(PA_RESERVE_FLOOR))
+		if (!pa_reserve_is_above_floor())
 			break;
 		uint64_t now = pa_load_relaxed(&pa_reserve.ticks);
 		if (now == seen && !pa_load_relaxed(&idle.quit)) {
@@ -122,8 +122,7 @@ static void start(void)
 	int saved = errno;
 	uint32_t state = NONE;
 
-	if (!pa_reserve_is_above(PA_RESERVE_FLOOR) ||
-	    (pa_load_relaxed(&idle.state) == RUNNING && !reap_done()))
+	if (!pa_reserve_is_above_floor() || (pa_load_relaxed(&idle.state) == RUNNING && !reap_done()))
 		return;
 	if (pa_os_clock_ns() < pa_load_relaxed(&idle.retry_ns) ||
 	    !pa_cas_acquire(&idle.state, &state, STARTING))

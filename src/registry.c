@@ -245,7 +245,7 @@ static void put_served_locked(struct pa_heap *heap, enum pa_heap_rest rest)
 static bool is_worth_a_search(const struct pa_heap *heap, enum pa_reserve_goal goal)
 {
 	return heap->remote_frees != heap->searched_frees && pa_reserve_is_above(goal) &&
-	       (goal == PA_RESERVE_FLOOR || heap->remote_frees >= heap->search_again_frees);
+	       (goal == PA_RESERVE_IDLE || heap->remote_frees >= heap->search_again_frees);
 }
 
 static enum pa_heap_rest give_back(struct pa_heap *heap, enum pa_reserve_goal goal)

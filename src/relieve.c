@@ -162,9 +162,9 @@ static bool purge_claimed(struct pa_heap *heap, unsigned at_most)
 	if (pa_load_relaxed(&pa_reserve.ticks) != heap->expected_tick)
 		pa_shelf_expect_dead_anew(heap);
 	for (; is_there && at_most > 0; at_most--) {
-		is_there = heap->queue_first && pa_reserve_is_above(PA_RESERVE_FLOOR);
+		is_there = heap->queue_first && pa_reserve_is_above(PA_RESERVE_IDLE);
 		if (is_there)
-			pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS, PA_RESERVE_FLOOR);
+			pa_heap_sweep_arena(heap, heap->queue_first, PA_SWEEP_POOLS, PA_RESERVE_IDLE);
 	}
 	pa_placement_flush(heap);
 	heap->expected_tick = pa_load_relaxed(&pa_reserve.ticks); /* sweeping ticks as well */

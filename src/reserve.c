@@ -76,8 +76,9 @@ void pa_reserve_set(const struct pa_keep_option *keep)
 	pa_store_relaxed(&pa_reserve.is_over_peak, false);
 	pa_store_relaxed(&pa_reserve.allowed_units, tuner.policy.limit_units);
 	/* What was asked for is kept by an idle process, and at a peak, as well. */
-	pa_store_relaxed(&pa_reserve.floor_units,
-			 keep->mode == PA_KEEP_AUTO ? PA_POLICY_FLOOR_UNITS : UINT32_MAX);
+	bool is_auto = keep->mode == PA_KEEP_AUTO;
+	pa_store_relaxed(&pa_reserve.floor_units, is_auto ? PA_POLICY_FLOOR_UNITS : UINT32_MAX);
+	pa_store_relaxed(&pa_reserve.idle_units, is_auto ? 0 : UINT32_MAX);
 	set_limit_anew();
 	tuner_leave();
 }

@@ -15,7 +15,8 @@ struct pa_reserve {
 	_Atomic(int64_t) low_units;      /* the fewest dirty units since the last tick */
 	_Atomic(uint64_t) limit_units;   /* what may be dirty */
 	_Atomic(uint64_t) allowed_units; /* the same, by the policy alone */
-	_Atomic(uint64_t) floor_units;   /* what an idle process may keep */
+	_Atomic(uint64_t) floor_units;   /* what may be dirty without evidence, and at a peak */
+	_Atomic(uint64_t) idle_units;    /* what an idle process may keep */
 	_Atomic(uint64_t) mapped_units;  /* in arenas and large mappings */
 	_Atomic(int64_t) resident_units; /* of these; large objects count as a whole */
 	_Atomic(int64_t) live_units;     /* of these, what is not dirty */
@@ -63,15 +64,22 @@ PA_INLINE bool pa_reserve_is_exceeded(void)
 	       (int64_t)pa_load_relaxed(&pa_reserve.limit_units);
 }
 
-/* How far to give back: to what may be dirty, to what is kept without evidence, or altogether. */
-enum pa_reserve_goal { PA_RESERVE_LIMIT, PA_RESERVE_FLOOR, PA_RESERVE_NOTHING };
+/* How far to give back: to what may be dirty, to what an idle process keeps, or altogether. */
+enum pa_reserve_goal { PA_RESERVE_LIMIT, PA_RESERVE_IDLE, PA_RESERVE_NOTHING };
 
 PA_INLINE bool pa_reserve_is_above(enum pa_reserve_goal goal)
 {
 	if (goal == PA_RESERVE_LIMIT)
 		return pa_reserve_is_exceeded();
 	return goal == PA_RESERVE_NOTHING || pa_load_relaxed(&pa_reserve.dirty_units) >
-						     (int64_t)pa_load_relaxed(&pa_reserve.floor_units);
+						     (int64_t)pa_load_relaxed(&pa_reserve.idle_units);
+}
+
+/* Whether there is so much that an idle process should give it back. */
+PA_INLINE bool pa_reserve_is_above_floor(void)
+{
+	return pa_load_relaxed(&pa_reserve.dirty_units) >
+	       (int64_t)pa_load_relaxed(&pa_reserve.floor_units);
 }
 
 /* Whether more would be allowed, were it not for the peak. */

@@ -479,8 +479,9 @@ static void as_an_interpreter(void)
 		return;
 	pa_idle_enable();
 	pa_reserve_set(&(struct pa_keep_option){ .mode = PA_KEEP_BYTES, .value = 64 * MIB });
-	pa_store_relaxed(&pa_reserve.floor_units,
-			 PA_POLICY_FLOOR_UNITS); /* may be kept, but not for ever */
+	/* It may be kept, but not for ever. */
+	pa_store_relaxed(&pa_reserve.floor_units, PA_POLICY_FLOOR_UNITS);
+	pa_store_relaxed(&pa_reserve.idle_units, 0);
 	while (count < COUNT_OF(blocks) && (blocks[count] = pa_allocate(heap, 10000)) != NULL)
 		count++;
 	for (size_t i = 0; i < count; i++)

@@ -938,8 +938,8 @@ static void test_free_memory_outlives_its_thread(void **state)
 	adopt_again();
 	pa_heap_check(heap);
 	pa_heap_abandon(heap);
-	pa_store_relaxed(&pa_reserve.floor_units, 50); /* as an idle process does */
-	pa_heap_serve_abandoned(PA_RESERVE_FLOOR, UINT32_MAX);
+	pa_store_relaxed(&pa_reserve.idle_units, 50); /* as an idle process does */
+	pa_heap_serve_abandoned(PA_RESERVE_IDLE, UINT32_MAX);
 	arena_count(&left);
 	assert_in_range(left, 0, 50);
 	keep(0);
@@ -990,9 +990,9 @@ static void test_pages_that_others_freed_are_found(void **state)
 	pa_heap_abandon(heap);
 	free_elsewhere(blocks + 60, 190);
 	pa_heap_serve_abandoned(PA_RESERVE_LIMIT, UINT32_MAX); /* collects them, and no more */
-	pa_store_relaxed(&pa_reserve.floor_units, 0);
+	pa_store_relaxed(&pa_reserve.idle_units, 0);
 	pa_store_relaxed(&pa_reserve.dirty_units, pa_load_relaxed(&pa_reserve.dirty_units) + 1);
-	pa_heap_serve_abandoned(PA_RESERVE_FLOOR, UINT32_MAX);
+	pa_heap_serve_abandoned(PA_RESERVE_IDLE, UINT32_MAX);
 	pa_store_relaxed(&pa_reserve.dirty_units, pa_load_relaxed(&pa_reserve.dirty_units) - 1);
 	adopt_again();
 	assert_null(pool_of(blocks[0])->remote);
@@ -1629,8 +1629,8 @@ static void test_purge_to_a_goal(void **state)
 	assert_int_equal(pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 2), 2);
 	assert_in_range(before - dirty_now(), 2 * 49, 2 * 5 * 49);
 	/* To what an idle process may keep. */
-	pa_store_relaxed(&pa_reserve.floor_units, 300);
-	pa_heap_purge_slots(heap, PA_RESERVE_FLOOR, 100);
+	pa_store_relaxed(&pa_reserve.idle_units, 300);
+	pa_heap_purge_slots(heap, PA_RESERVE_IDLE, 100);
 	assert_in_range(dirty_now(), 300 - 5 * 49, 300);
 	pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100);
 	assert_int_equal(dirty_now(), 0);
@@ -1675,7 +1675,7 @@ static void test_unused_heaps_are_purged(void **state)
 	(void)state;
 
 	scatter(blocks);
-	pa_store_relaxed(&pa_reserve.floor_units, 10);
+	pa_store_relaxed(&pa_reserve.idle_units, 10);
 	int64_t before = dirty_now();
 	assert_true(before > 1000);
 	assert_int_equal(pa_heap_purge_slots(heap, PA_RESERVE_NOTHING, 100) > 0, true);

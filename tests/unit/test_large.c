@@ -556,9 +556,9 @@ static void test_cache_is_within_the_reserve(void **state)
 	assert_int_equal(pa_large_shrink(PA_RESERVE_LIMIT), 0);
 	check();
 	/* What was asked for in bytes is kept by an idle process too. */
-	assert_int_equal(pa_large_shrink(PA_RESERVE_FLOOR), 0);
-	pa_store_relaxed(&pa_reserve.floor_units, dirty_before);
-	assert_int_equal(pa_large_shrink(PA_RESERVE_FLOOR), 3 * PA_MIB / PAGE);
+	assert_int_equal(pa_large_shrink(PA_RESERVE_IDLE), 0);
+	pa_store_relaxed(&pa_reserve.idle_units, dirty_before);
+	assert_int_equal(pa_large_shrink(PA_RESERVE_IDLE), 3 * PA_MIB / PAGE);
 	assert_int_equal(pa_large_shrink(PA_RESERVE_NOTHING), 0);
 	assert_false(is_mapped(p[3]));
 	check();

@@ -103,7 +103,7 @@ static void test_no_new_peak(void **state)
 	add_resident(300);
 	assert_int_equal(pa_reserve_excess(), 300);
 	/* The policy has nothing against it: what goes is counted as for the peak. */
-	assert_false(pa_reserve_is_for_peak(PA_RESERVE_FLOOR));
+	assert_false(pa_reserve_is_for_peak(PA_RESERVE_IDLE));
 	assert_true(pa_reserve_is_for_peak(PA_RESERVE_LIMIT));
 	pa_reserve_purged(300, 1, true);
 	assert_int_equal(pa_reserve.kept_to_units, 300);
