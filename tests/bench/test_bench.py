@@ -377,6 +377,20 @@ def test_costs_of_pages_are_measured(tmp_path: Path) -> None:
     assert costs["clear a page that is there"] < costs["page fault"]
 
 
+def test_long_calls_of_the_kernel_are_measured(tmp_path: Path) -> None:
+    need("cc")
+    program = tmp_path / "unmap"
+    subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-pthread", "-o", program, ROOT / "bench" / "micro" / "unmap.c"],
+                   check=True)
+    done = subprocess.run([program, "500"], stdout=subprocess.PIPE, text=True, check=True)
+    head, *lines = csv.reader(done.stdout.splitlines())
+    assert head == ["what", "beside", "half", "99.9 %", "longest", "above 1 ms", "lost"]
+    assert [line[:2] for line in lines] == [[what, beside] for beside in ("nothing", "a thread", "a process")
+                                            for what in ("fill", "unmap")]
+    for half, most, longest, above, lost in (map(float, line[2:]) for line in lines):
+        assert 0 < half <= most <= longest and above + lost <= 500
+
+
 def test_instruction_counts_repeat() -> None:
     need("cc")
     need("valgrind")
