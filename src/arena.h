@@ -97,6 +97,24 @@ PA_INLINE unsigned pa_arena_free_count(const struct pa_arena *arena)
 	return pa_count_bits(arena->free_slots);
 }
 
+/* The first pool that begins at a slot or behind it; NULL if there is none. */
+PA_INLINE struct pa_pool *pa_arena_pool_from(struct pa_arena *arena, unsigned slot)
+{
+	uint64_t used = PA_ARENA_ALL_FREE & ~arena->free_slots & ~pa_bit_range(0, slot);
+
+	return used ? &arena->pools[pa_lowest_bit(used)] : NULL;
+}
+
+PA_INLINE struct pa_pool *pa_arena_first_pool(struct pa_arena *arena)
+{
+	return pa_arena_pool_from(arena, PA_ARENA_FIRST);
+}
+
+PA_INLINE struct pa_pool *pa_arena_next_pool(const struct pa_pool *pool)
+{
+	return pa_arena_pool_from(pa_arena_of(pool), pa_arena_slot(pool) + pa_pool_slots(pool));
+}
+
 /* Begin an arena on fresh or cached memory: all slots free. */
 void pa_arena_init(struct pa_arena *arena, struct pa_heap *heap);
 

@@ -479,13 +479,9 @@ void pa_heap_check(struct pa_heap *heap)
 			PA_ASSERT(pa_arena_free_count(arena) == n,
 				  "H4: an arena is in the list of its fullness");
 			pa_arena_check(arena);
-			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-				struct pa_pool *pool = &arena->pools[slot];
-				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free)
-					pa_shelf_check(heap, pool);
-				slot += is_free ? 1u : pa_pool_slots(pool);
-			}
+			for (struct pa_pool *pool = pa_arena_first_pool(arena); pool;
+			     pool = pa_arena_next_pool(pool))
+				pa_shelf_check(heap, pool);
 		}
 	}
 	for (unsigned i = 0; i < PA_KNOWN_ARENAS; i++)

@@ -333,6 +333,24 @@ PA_INLINE uint32_t pa_heap_tag(const struct pa_heap *heap)
 	return (uint32_t)(uintptr_t)heap;
 }
 
+/* The heap's arenas, in an order that lasts as long as none of them changes its fullness; NULL at the end. */
+PA_INLINE struct pa_arena *pa_heap_arena_from(const struct pa_heap *heap, unsigned free_slots)
+{
+	uint64_t lists = heap->arena_mask & ~pa_bit_range(0, free_slots);
+
+	return lists ? heap->arenas[pa_lowest_bit(lists)] : NULL;
+}
+
+PA_INLINE struct pa_arena *pa_heap_first_arena(const struct pa_heap *heap)
+{
+	return pa_heap_arena_from(heap, 0);
+}
+
+PA_INLINE struct pa_arena *pa_heap_next_arena(const struct pa_heap *heap, const struct pa_arena *arena)
+{
+	return arena->next ? arena->next : pa_heap_arena_from(heap, pa_arena_free_count(arena) + 1);
+}
+
 PA_INLINE void *pa_heap_pop(struct pa_heap *heap, unsigned class_index)
 {
 	struct pa_pool *pool = heap->current[class_index];

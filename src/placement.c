@@ -182,12 +182,11 @@ struct pa_arena *pa_placement_find(struct pa_heap *heap, unsigned count, unsigne
 void pa_placement_rebuild_queue(struct pa_heap *heap)
 {
 	heap->queue_first = heap->queue_last = NULL;
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next) {
-			int before = arena->dirty_units;
-			arena->is_queued = false;
-			arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
-			pa_placement_account(heap, arena, arena->dirty_units - before);
-		}
+	for (struct pa_arena *arena = pa_heap_first_arena(heap); arena;
+	     arena = pa_heap_next_arena(heap, arena)) {
+		int before = arena->dirty_units;
+		arena->is_queued = false;
+		arena->dirty_units = (uint8_t)pa_arena_count_dirty(arena);
+		pa_placement_account(heap, arena, arena->dirty_units - before);
 	}
 }

@@ -346,22 +346,16 @@ static void settle_missed(struct pa_heap *heap)
 {
 	bool was_busy = pa_heap_enter(heap); /* which keeps settling from sweeping other arenas */
 
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
-		struct pa_arena *next;
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
-			next = arena->next;
-			uint64_t missed = 0;
-			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-				struct pa_pool *pool = &arena->pools[slot];
-				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free && pa_pool_is_at_watermark(pool))
-					missed |= UINT64_C(1) << slot;
-				slot += is_free ? 1u : pa_pool_slots(pool);
-			}
-			/* The last one may take the arena with it: the record is not looked at after. */
-			for (; missed; missed &= missed - 1)
-				pa_heap_settle(heap, &arena->pools[pa_lowest_bit(missed)]);
-		}
+	for (struct pa_arena *arena = pa_heap_first_arena(heap), *next; arena; arena = next) {
+		next = pa_heap_next_arena(heap, arena);
+		uint64_t missed = 0;
+		for (struct pa_pool *pool = pa_arena_first_pool(arena); pool;
+		     pool = pa_arena_next_pool(pool))
+			if (pa_pool_is_at_watermark(pool))
+				missed |= UINT64_C(1) << pa_arena_slot(pool);
+		/* The last one may take the arena with it: the record is not looked at after. */
+		for (; missed; missed &= missed - 1)
+			pa_heap_settle(heap, &arena->pools[pa_lowest_bit(missed)]);
 	}
 	pa_heap_leave(heap, was_busy);
 }

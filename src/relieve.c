@@ -189,12 +189,9 @@ size_t pa_heap_trim(struct pa_heap *heap)
 	if (pa_load_relaxed(&heap->remote_pools))
 		pa_heap_collect_remote(heap);
 	/* Arenas of every fullness, for those that are not queued hold dead units of current pools. */
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++) {
-		struct pa_arena *next;
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = next) {
-			next = arena->next;
-			units += pa_heap_sweep_arena(heap, arena, PA_SWEEP_ALL, PA_RESERVE_NOTHING);
-		}
+	for (struct pa_arena *arena = pa_heap_first_arena(heap), *next; arena; arena = next) {
+		next = pa_heap_next_arena(heap, arena);
+		units += pa_heap_sweep_arena(heap, arena, PA_SWEEP_ALL, PA_RESERVE_NOTHING);
 	}
 	pa_placement_flush(heap);
 	pa_heap_leave(heap, was_busy);

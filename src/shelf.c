@@ -123,15 +123,13 @@ void pa_shelf_expect_dead(struct pa_heap *heap, struct pa_pool *pool)
 
 void pa_shelf_expect_dead_anew(struct pa_heap *heap)
 {
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
-			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-				struct pa_pool *pool = &arena->pools[slot];
-				bool is_free = arena->free_slots >> slot & 1;
-				if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE)
-					pa_shelf_expect_dead(heap, pool);
-				slot += is_free ? 1u : pa_pool_slots(pool);
-			}
+	struct pa_arena *arena;
+	struct pa_pool *pool;
+
+	for (arena = pa_heap_first_arena(heap); arena; arena = pa_heap_next_arena(heap, arena))
+		for (pool = pa_arena_first_pool(arena); pool; pool = pa_arena_next_pool(pool))
+			if (pool->state == PA_POOL_PARTIAL || pool->state == PA_POOL_CARVABLE)
+				pa_shelf_expect_dead(heap, pool);
 }
 
 static void find_dead(struct pa_heap *heap, struct pa_pool *pool)
@@ -145,17 +143,16 @@ static void find_dead(struct pa_heap *heap, struct pa_pool *pool)
 
 unsigned pa_shelf_find_dead(struct pa_heap *heap)
 {
+	struct pa_arena *arena;
+	struct pa_pool *pool;
 	unsigned arenas = 0;
 
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next, arenas++)
-			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-				struct pa_pool *pool = &arena->pools[slot];
-				bool is_free = arena->free_slots >> slot & 1;
-				if (!is_free && pool->state != PA_POOL_RUN)
-					find_dead(heap, pool);
-				slot += is_free ? 1u : pa_pool_slots(pool);
-			}
+	for (arena = pa_heap_first_arena(heap); arena; arena = pa_heap_next_arena(heap, arena)) {
+		arenas++;
+		for (pool = pa_arena_first_pool(arena); pool; pool = pa_arena_next_pool(pool))
+			if (pool->state != PA_POOL_RUN)
+				find_dead(heap, pool);
+	}
 	return arenas;
 }
 
@@ -212,6 +209,9 @@ void pa_heap_part(struct pa_heap *heap)
 
 void pa_shelf_join(struct pa_heap *heap, bool is_needed)
 {
+	struct pa_arena *arena;
+	struct pa_pool *pool;
+
 	if (!is_needed && (!heap->is_parted || heap->arenas_more < PARTED_ARENAS))
 		return;
 	heap->is_parted = false;
@@ -220,20 +220,14 @@ void pa_shelf_join(struct pa_heap *heap, bool is_needed)
 		for (unsigned bucket = 0; bucket < PA_BUCKETS; bucket++)
 			heap->classes[i].partial[bucket] = NULL;
 	}
-	for (unsigned n = 0; n <= PA_ARENA_USABLE; n++)
-		for (struct pa_arena *arena = heap->arenas[n]; arena; arena = arena->next)
-			for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-				struct pa_pool *pool = &arena->pools[slot];
-				bool is_free = arena->free_slots >> slot & 1;
-				bool has_room =
-					pool->state == PA_POOL_PARTIAL ||
-					(is_needed && pool->state == PA_POOL_FULL && pool->list);
-				if (!is_free && has_room) {
-					pool->state = PA_POOL_FULL; /* it is in no list now */
-					pa_heap_place_pool(heap, pool);
-				}
-				slot += is_free ? 1u : pa_pool_slots(pool);
-			}
+	for (arena = pa_heap_first_arena(heap); arena; arena = pa_heap_next_arena(heap, arena))
+		for (pool = pa_arena_first_pool(arena); pool; pool = pa_arena_next_pool(pool)) {
+			if (pool->state != PA_POOL_PARTIAL &&
+			    !(is_needed && pool->state == PA_POOL_FULL && pool->list))
+				continue;
+			pool->state = PA_POOL_FULL; /* it is in no list now */
+			pa_heap_place_pool(heap, pool);
+		}
 }
 
 void pa_shelf_check(struct pa_heap *heap, struct pa_pool *pool)

@@ -128,18 +128,12 @@ static unsigned purge(struct pa_arena *arena, const struct unit_set *give, bool 
 /* The dead units of all pools; false if the arena has gone with the last of them. */
 static bool add_pools(struct pa_heap *heap, struct pa_arena *arena, bool is_all, struct unit_set *give)
 {
-	for (unsigned slot = PA_ARENA_FIRST; slot <= PA_ARENA_LAST;) {
-		struct pa_pool *pool = &arena->pools[slot];
-		if (arena->free_slots >> slot & 1) {
-			slot++;
-			continue;
-		}
-		unsigned next = slot + pa_pool_slots(pool);
+	for (struct pa_pool *pool = pa_arena_first_pool(arena), *next; pool; pool = next) {
+		next = pa_arena_next_pool(pool);
 		bool can_hold_dead =
 			pool->state != PA_POOL_RUN && (is_all || pool->state != PA_POOL_FULL);
 		if (can_hold_dead && !add_pool(heap, pool, is_all, give))
 			return false;
-		slot = next;
 	}
 	return true;
 }
