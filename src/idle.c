@@ -39,10 +39,15 @@ void pa_idle_set_hook(bool (*purge_unused)(void))
 	pa_store_release(&purge_unused_hook, purge_unused);
 }
 
-/* A little of each at a time; no more often than there are arenas, for the system may refuse. */
+/* How often one does a little at a time at most: the system may refuse, and what is dead is estimated anew. */
+static uint64_t times_at_most(void)
+{
+	return pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;
+}
+
 static void serve_abandoned(void)
 {
-	uint64_t times = pa_load_relaxed(&pa_reserve.mapped_units) / PA_ARENA_UNITS + 1;
+	uint64_t times = times_at_most();
 
 	while (times-- > 0 && !pa_load_relaxed(&idle.quit) &&
 	       pa_heap_serve_abandoned(PA_RESERVE_IDLE, 1))
@@ -58,7 +63,8 @@ static void give_back(void)
 	serve_abandoned();
 	pa_heap_purge_all_slots(NULL, PA_RESERVE_IDLE, UINT_MAX);
 	/* Also where no more is known to be dead: that is an estimate. */
-	while (purge_unused && !pa_load_relaxed(&idle.quit) && purge_unused())
+	uint64_t times = times_at_most();
+	while (purge_unused && times-- > 0 && !pa_load_relaxed(&idle.quit) && purge_unused())
 		;
 	pa_heap_shrink_caches(PA_RESERVE_IDLE); /* arenas that have become free */
 }

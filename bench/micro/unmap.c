@@ -46,14 +46,28 @@ static void must(int result, const char *what)
 	}
 }
 
-/* On a processor of its own, where there are two. */
+static int processors[2]; /* that the program may use; the same twice where there is one */
+
+static void find_processors(void)
+{
+	cpu_set_t set;
+	int count = 0;
+
+	must(sched_getaffinity(0, sizeof set, &set), "sched_getaffinity");
+	for (int i = 0; i < CPU_SETSIZE && count < 2; i++)
+		if (CPU_ISSET(i, &set))
+			processors[count++] = i;
+	if (count == 1)
+		processors[1] = processors[0];
+}
+
 static void stay_on(int processor)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(processor, &set);
-	sched_setaffinity(0, sizeof set, &set);
+	must(sched_setaffinity(0, sizeof set, &set), "sched_setaffinity");
 }
 
 static long losses(void)
@@ -66,7 +80,7 @@ static long losses(void)
 
 static void *spin(void *argument)
 {
-	stay_on(1);
+	stay_on(processors[1]);
 	while (!is_over)
 		;
 	return argument;
@@ -155,7 +169,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: unmap [TIMES]\n");
 		return 2;
 	}
-	stay_on(0);
+	find_processors();
+	stay_on(processors[0]);
 	puts("what,beside,half,99.9 %,longest,above 1 ms,lost");
 	for (int beside = NOTHING; beside < BESIDES; beside++)
 		measure_beside((enum beside)beside, times);

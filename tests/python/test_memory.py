@@ -230,6 +230,7 @@ import ctypes
 stats = (ctypes.c_uint64 * 8)(64)  # the size, and the first seven, of which the last is dirty_bytes
 look = ctypes.CDLL(None).pyarena_stats
 assert look(stats) == 0
+base = rss()
 cycle(base + 4000000)
 kept = rss()
 time.sleep(3)  # without a call: what is idle, is
@@ -244,7 +245,7 @@ def test_idle_process_gives_its_reserve_back(python: Python) -> None:
     ours = measure(python, IDLE_AFTER_HABIT)
     assert ours["kept"] > ours["base"] + 4 * MB, f"no reserve to give back: {ours}"
     assert ours["settled"] < ours["base"] + 4 * MB and ours["threads"] == 1, ours
-    assert ours["dirty"] < 128 * 1024, f"what is kept without evidence goes as well: {ours}"
+    assert ours["dirty"] < 256 * 1024, f"what is kept without evidence goes as well: {ours}"
 
 
 # Survivors all over the heap: nearly all that is free lies between them, and nobody frees any more.
