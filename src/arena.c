@@ -204,7 +204,8 @@ void pa_arena_check(struct pa_arena *arena)
 		PA_ASSERT(pa_pool_slots(pool) > 0 && pool->first == place_of_record(slot),
 			  "a pool begins where another ended");
 		if (pool->state != PA_POOL_RUN) {
-			uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
+			uint16_t present =
+				pa_pool_units(pool->class_index) & (uint16_t)~pa_pool_absent(pool);
 			uint64_t touched = pa_units_get(arena->touched, pa_arena_first_unit(slot),
 							pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS);
 			PA_ASSERT((present & ~touched) == 0, "present units are touched");

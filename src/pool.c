@@ -62,7 +62,7 @@ uint16_t pa_pool_units(unsigned class_index)
 
 uint16_t pa_pool_carvable(const struct pa_pool *pool)
 {
-	return pool->absent & pa_pool_units(pool->class_index);
+	return pa_pool_absent(pool) & pa_pool_units(pool->class_index);
 }
 
 /* Its own record's place: records lie in the first page of an arena. */
@@ -80,11 +80,11 @@ void pa_pool_init(struct pa_pool *pool, const char *start, unsigned class_index,
 		.watermark = PA_NO_WATERMARK,
 		.reciprocal = class->reciprocal,
 		.start = (uint32_t)(uintptr_t)start,
-		.absent = (uint16_t)pa_bit_range(0, class->slots * (unsigned)PA_SLOT_UNITS),
 		.first = place_of(pool),
 		.class_index = (uint8_t)class_index,
 		.state = PA_POOL_FREE,
 	};
+	pa_pool_set_absent(pool, (uint16_t)pa_bit_range(0, class->slots * (unsigned)PA_SLOT_UNITS));
 	pa_store_relaxed(&pool->owner, owner);
 }
 
@@ -117,13 +117,14 @@ static void mark_waste(const struct pa_pool *pool, const struct pa_class *class,
 		       unsigned first, unsigned last)
 {
 	size_t lead = first == 0 ? lead_of(pool) : 0, end = class->slots * PA_SLOT_BYTES;
+	uint16_t absent = pa_pool_absent(pool);
 
 	for (size_t at = 0; at < lead; at += PA_ALIGN)
 		((struct pa_block *)(start + at))->key = pa_pool_key(pool);
 	if (last + 1u < class->blocks)
 		return;
 	for (size_t at = place_of_block(pool, class, class->blocks); at < end; at += class->block_bytes)
-		if (!(pool->absent >> (at >> PA_UNIT_SHIFT) & 1))
+		if (!(absent >> (at >> PA_UNIT_SHIFT) & 1))
 			((struct pa_block *)(start + at))->key = pa_pool_key(pool);
 }
 
@@ -158,15 +159,18 @@ void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 	unsigned first = first_block_of_unit(pool, class, pa_lowest_bit(units));
 	unsigned last = last_block_of_unit(pool, class, pa_highest_bit(units));
 
-	PA_ASSERT((pool->absent & units) == units, "only absent units are carved");
-	pool->absent &= (uint16_t)~units;
+	uint16_t absent = pa_pool_absent(pool);
+
+	PA_ASSERT((absent & units) == units, "only absent units are carved");
+	absent &= (uint16_t)~units;
+	pa_pool_set_absent(pool, absent);
 	/* The blocks at both ends may reach into units that stay absent; those between do not. */
-	if (block_units(pool, class, first) & pool->absent)
+	if (block_units(pool, class, first) & absent)
 		first++;
-	if (last >= first && (block_units(pool, class, last) & pool->absent)) {
+	if (last >= first && (block_units(pool, class, last) & absent)) {
 		/* One that begins here and is not listed is free none the less, and should look so. */
 		size_t place = place_of_block(pool, class, last);
-		if (!(pool->absent >> (place >> PA_UNIT_SHIFT) & 1))
+		if (!(absent >> (place >> PA_UNIT_SHIFT) & 1))
 			((struct pa_block *)(start + place))->key = pa_pool_key(pool);
 		if (last == 0)
 			return;
@@ -218,11 +222,12 @@ static bool is_dead(const struct pa_pool *pool, const struct pa_class *class, co
 {
 	unsigned first = first_block_of_unit(pool, class, unit);
 	unsigned last = last_block_of_unit(pool, class, unit);
+	uint16_t absent = pa_pool_absent(pool);
 
 	/* By P1 and P3, a block that touches an absent unit is free. */
-	if (!has_bit(listed, first) && (block_units(pool, class, first) & pool->absent))
+	if (!has_bit(listed, first) && (block_units(pool, class, first) & absent))
 		first++;
-	if (last >= first && !has_bit(listed, last) && (block_units(pool, class, last) & pool->absent))
+	if (last >= first && !has_bit(listed, last) && (block_units(pool, class, last) & absent))
 		last--;
 	return has_all_bits(listed, first, last);
 }
@@ -242,9 +247,10 @@ static void find_listed(const struct pa_pool *pool, const struct pa_class *class
 {
 	uintptr_t key = pa_pool_key(pool);
 	unsigned found = 0, present = 0;
+	uint16_t absent = pa_pool_absent(pool);
 
 	for (unsigned i = 0; i < class->blocks; i++) {
-		if (block_units(pool, class, i) & pool->absent)
+		if (block_units(pool, class, i) & absent)
 			continue;
 		const struct pa_block *block = (const void *)(start + place_of_block(pool, class, i));
 		present++;
@@ -265,12 +271,13 @@ static void list_again(struct pa_pool *pool, const struct pa_class *class, char 
 		       const uint64_t *listed)
 {
 	struct pa_block *last = NULL;
+	uint16_t absent = pa_pool_absent(pool);
 
 	pool->list = NULL;
 	for (unsigned word = 0; word < BLOCKS_MAX / WORD_BITS; word++) {
 		for (uint64_t bits = listed[word]; bits; bits &= bits - 1) {
 			unsigned i = word * WORD_BITS + pa_lowest_bit(bits);
-			if (block_units(pool, class, i) & pool->absent)
+			if (block_units(pool, class, i) & absent)
 				continue;
 			struct pa_block *block =
 				(struct pa_block *)(start + place_of_block(pool, class, i));
@@ -288,12 +295,13 @@ static void list_again(struct pa_pool *pool, const struct pa_class *class, char 
 uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 {
 	const struct pa_class *class = pa_pool_class(pool);
-	uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~pool->absent;
+	uint16_t absent = pa_pool_absent(pool);
+	uint16_t present = pa_pool_units(pool->class_index) & (uint16_t)~absent;
 	uint16_t dead = 0;
 
 	if (pa_pool_used(pool) == 0) {
 		pool->list = NULL;
-		pool->absent |= present;
+		pa_pool_set_absent(pool, absent | present);
 		return present;
 	}
 
@@ -305,7 +313,7 @@ uint16_t pa_pool_take_dead(struct pa_pool *pool, char *start)
 			dead |= (uint16_t)(1u << unit);
 	}
 	if (dead) {
-		pool->absent |= dead;
+		pa_pool_set_absent(pool, absent | dead);
 		list_again(pool, class, start, listed);
 	}
 	return dead;
@@ -340,15 +348,15 @@ static unsigned expect_dead_of_small(unsigned bytes, unsigned present, unsigned 
 unsigned pa_pool_expect_dead(const struct pa_pool *pool)
 {
 	const struct pa_class *class = pa_pool_class(pool);
-	uint16_t all = pa_pool_units(pool->class_index);
-	unsigned present = pa_count_bits(all & (uint16_t)~pool->absent);
+	uint16_t all = pa_pool_units(pool->class_index), absent = pa_pool_absent(pool);
+	unsigned present = pa_count_bits(all & (uint16_t)~absent);
 	unsigned used = (unsigned)pa_pool_used(pool);
 
 	if (present == 0)
 		return 0;
 	if (class->block_bytes < PA_UNIT_BYTES)
 		return expect_dead_of_small(class->block_bytes, present, used);
-	unsigned units = present + pa_count_bits(all & pool->absent);
+	unsigned units = present + pa_count_bits(all & absent);
 	unsigned blocks = (unsigned)pa_max(class->blocks * present / units, 1);
 	return expect_dead_of_large(class->block_bytes, present,
 				    blocks - (unsigned)pa_min(blocks, used), blocks);
@@ -378,7 +386,7 @@ bool pa_pool_has_freed(const struct pa_pool *pool, const struct pa_block *block)
 
 	/* By P1 and P3, what touches an absent unit is free and in no list. */
 	if (pool->class_index < PA_CLASS_RUN &&
-	    (block_units(pool, class, index_of(pool, class, block)) & pool->absent))
+	    (block_units(pool, class, index_of(pool, class, block)) & pa_pool_absent(pool)))
 		return true;
 	/* Others may put more on the remote list meanwhile, in front of what is there. */
 	return is_in_list(pool->list, block) ||
@@ -390,6 +398,7 @@ unsigned pa_pool_check(const struct pa_pool *pool)
 	const struct pa_class *class = pa_pool_class(pool);
 	uint64_t listed[BLOCKS_MAX / WORD_BITS] = { 0 };
 	unsigned count = 0, unlisted = 0;
+	uint16_t absent = pa_pool_absent(pool);
 
 	for (const struct pa_block *b = pool->list; b; b = pa_block_next(b)) {
 		uint32_t offset = pa_pool_offset(pool, b);
@@ -398,14 +407,13 @@ unsigned pa_pool_check(const struct pa_pool *pool)
 			  "listed blocks begin where blocks begin");
 		PA_ASSERT(block < class->blocks, "listed blocks lie in their pool");
 		PA_ASSERT(!has_bit(listed, block), "a block is listed once");
-		PA_ASSERT(!(block_units(pool, class, block) & pool->absent),
-			  "P1: listed blocks are present");
+		PA_ASSERT(!(block_units(pool, class, block) & absent), "P1: listed blocks are present");
 		set_bit(listed, block);
 		count++;
 		(void)offset;
 	}
 	for (unsigned block = 0; block < class->blocks; block++)
-		unlisted += (block_units(pool, class, block) & pool->absent) != 0;
+		unlisted += (block_units(pool, class, block) & absent) != 0;
 	PA_ASSERT((unsigned)pa_pool_used(pool) + count + unlisted == class->blocks,
 		  "P1, P2: every block is live, listed or touches an absent unit");
 	return count;

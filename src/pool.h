@@ -63,7 +63,7 @@ struct pa_pool {
 	int16_t slack;           /* [owner] frees before the one that reaches the watermark */
 	int16_t watermark;       /* [owner] a free that leaves so many live is handled by heap.c */
 	_Atomic(uint32_t) owner; /* [owner] tag of the heap, 0 for a free slot; read by all */
-	uint16_t absent;         /* [owner] a bit for each unit */
+	uint16_t absent;         /* [owner] a bit for each unit, as pa_pool_is_absent finds it */
 	uint16_t first;          /* [const] where in the arena the record of the pool's first slot is */
 	uint8_t class_index;     /* [const] */
 	uint8_t state;           /* [owner] enum pa_pool_state */
@@ -142,17 +142,38 @@ PA_INLINE uint32_t pa_pool_offset(const struct pa_pool *pool, const void *p)
 	return (uint32_t)(uintptr_t)p - pool->start;
 }
 
+/*
+ * Whether an address of the pool is in an absent unit.  The bit is found by the address alone, and without a look at
+ * whether there are any: some pools have some, others have none, and a processor that guesses which of them a
+ * free is for is often wrong.
+ */
 PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, const void *p)
 {
-	if (PA_LIKELY(pool->absent == 0))
-		return false;
-	/* Of the whole address, which is at hand: its lower half would be kept for this alone, all the way. */
-	uintptr_t slot = (pool->start & ~(uint32_t)(PA_SLOT_BYTES - 1)) >> PA_UNIT_SHIFT;
-	return (uint32_t)pool->absent >> (((uintptr_t)p >> PA_UNIT_SHIFT) - slot) % PA_POOL_UNITS_MAX &
-	       1;
+	return (uint32_t)pool->absent >> ((uintptr_t)p >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX & 1;
 }
 
-/* All units that blocks of the class can touch, as a mask like absent.  Units behind are always absent. */
+/* The same bits in the order of the pool's units, the lowest is the first; and back. */
+PA_INLINE uint16_t pa_pool_in_order(uint32_t absent, uint32_t start)
+{
+	unsigned first = (start >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX;
+
+	return (uint16_t)(absent >> first | absent << (PA_POOL_UNITS_MAX - first));
+}
+
+PA_INLINE uint16_t pa_pool_absent(const struct pa_pool *pool)
+{
+	return pa_pool_in_order(pool->absent, pool->start);
+}
+
+PA_INLINE void pa_pool_set_absent(struct pa_pool *pool, uint16_t units)
+{
+	unsigned first = (pool->start >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX;
+
+	pool->absent =
+		(uint16_t)((uint32_t)units << first | (uint32_t)units >> (PA_POOL_UNITS_MAX - first));
+}
+
+/* All units that blocks of the class can touch, a bit each, the lowest is the first.  Units behind are always absent. */
 uint16_t pa_pool_units(unsigned class_index);
 
 /* Those of them that are absent: what can be carved. */

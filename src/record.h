@@ -22,11 +22,12 @@
 #include "base.h"
 
 #define PA_RECORD_MAGIC "pyarena"
-#define PA_RECORD_VERSION 1u
+#define PA_RECORD_VERSION 2u
 
 /*
  * Free blocks: pool.list and pool.remote are the addresses of the first ones, and a free block begins with
  * the address of the next.  A block that touches an absent unit is free and in no list; all others live.
+ * The bit of a unit in pool.absent is its address without the unit_shift lowest bits, modulo 16.
  */
 
 /* How the values of a field make one number. */

@@ -74,7 +74,8 @@ static unsigned idle_units(const struct pa_pool *pool)
 	const struct pa_arena *arena = pa_arena_of(pool);
 	unsigned first = pa_arena_first_unit(pa_arena_slot(pool));
 
-	return pa_count_bits(pa_units_get(arena->touched, first, pa_shelf_units(pool)) & pool->absent);
+	return pa_count_bits(pa_units_get(arena->touched, first, pa_shelf_units(pool)) &
+			     pa_pool_absent(pool));
 }
 
 /*

@@ -53,7 +53,7 @@ static struct pool_view view_pool(struct pa_arena *arena, unsigned slot)
 		view.live_bytes = units_to_bytes(view.live_unit_count);
 		return view;
 	}
-	uint16_t absent = LOOK(pool->absent);
+	uint16_t absent = pa_pool_in_order(LOOK(pool->absent), LOOK(pool->start));
 	uint16_t present = pa_pool_units(view.class_index) & (uint16_t)~absent;
 	uint64_t touched = pa_units_get(arena->touched, first, view.slots * (unsigned)PA_SLOT_UNITS);
 	view.live_bytes = view.live_blocks * pa_classes[view.class_index].block_bytes;

@@ -47,7 +47,7 @@ static bool add_pool(struct pa_heap *heap, struct pa_pool *pool, bool is_all, st
 	uint16_t dead = is_worth_it ? pa_pool_take_dead(pool, pa_arena_slot_start(arena, slot)) : 0;
 	dead |= (uint16_t)(pa_units_get(arena->touched, first,
 					pa_pool_slots(pool) * (unsigned)PA_SLOT_UNITS) &
-			   pool->absent);
+			   pa_pool_absent(pool));
 	pa_units_set(give->words, first, dead);
 	pa_heap_set_dead_units(heap, pool, 0);
 	if (dead && pool->state != PA_POOL_CURRENT)

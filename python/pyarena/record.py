@@ -22,10 +22,11 @@ from pyarena.process import Memory, ProcessError, UnmappedError
 SYMBOL = "pyarena_record"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MAGIC = b"pyarena\0"
-_VERSION = 1
+_VERSION = 2
 _HEAD = struct.Struct("<8sII16s12IQ")
 _FIELD = struct.Struct("<22sBBII")
 _SIGNED, _BITMAP = 1, 2
+_UNITS_MAX = 16  # of a pool
 _LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 # The places, in the order of enum pa_record_place.
@@ -230,6 +231,12 @@ def _used(pool: dict[str, int], blocks: int) -> int:
     return min(max(pool["slack"] + pool["watermark"] + 1, 0), blocks)
 
 
+def _absent(pool: dict[str, int], unit_shift: int) -> int:
+    """The absent units, as pa_pool_in_order has them: the lowest bit is the pool's first."""
+    first = (pool["start"] >> unit_shift) % _UNITS_MAX
+    return (pool["absent"] | pool["absent"] << _UNITS_MAX) >> first & ((1 << _UNITS_MAX) - 1)
+
+
 def popcount(bits: int) -> int:
     """How many bits are set."""
     return bin(bits).count("1")
@@ -374,7 +381,7 @@ class Records:
                         record["list"], record["remote"]) if units else None
         if index > run or not self.classes[index].slots:
             return None
-        present = self._masks[index] & ~record["absent"]
+        present = self._masks[index] & ~_absent(record, self.geometry.unit_shift)
         dead = min(record["dead_units"], popcount(present))
         return Pool(slot, self.classes[index].slots, index, _used(record, self.classes[index].blocks), present,
                     dead, 0, record["list"], record["remote"], record["start"] & (1 << self.geometry.slot_shift) - 1)

@@ -50,7 +50,7 @@ static bool touches(unsigned block, unsigned unit)
 
 static bool is_absent(unsigned unit)
 {
-	return pool.absent >> unit & 1;
+	return pa_pool_absent(&pool) >> unit & 1;
 }
 
 /* Units behind the last block are absent for ever. */
@@ -104,7 +104,7 @@ static void begin(unsigned class_index)
 	memset(live, 0, sizeof live);
 	lead = begun++ % 2 ? pa_class_lead(class_index) : 0; /* as in either kind of heap */
 	pa_pool_init(&pool, memory + lead, class_index, 7);
-	fill_with_keys(pool.absent);
+	fill_with_keys(pa_pool_absent(&pool));
 }
 
 static unsigned unit_of(unsigned block)
@@ -193,7 +193,7 @@ static void put_back(unsigned i)
 /* Carve what the unit needs; at least one block more is listed then. */
 static void carve(unsigned unit)
 {
-	uint16_t before = pool.absent, units = pa_pool_carve_units(&pool, unit);
+	uint16_t before = pa_pool_absent(&pool), units = pa_pool_carve_units(&pool, unit);
 	const struct pa_block *first = pool.list;
 
 	assert_true(units >> unit & 1);
@@ -202,7 +202,7 @@ static void carve(unsigned unit)
 		if (units >> u & 1)
 			memset(memory + u * PA_UNIT_BYTES, 0, PA_UNIT_BYTES);
 	pa_pool_carve(&pool, memory, units);
-	assert_int_equal(pool.absent, before & ~units);
+	assert_int_equal(pa_pool_absent(&pool), before & ~units);
 	assert_non_null(pool.list);
 	assert_ptr_not_equal(pool.list, first);
 }
@@ -228,10 +228,10 @@ static uint16_t dead_by_model(void)
 
 static void take_dead(void)
 {
-	uint16_t expected = dead_by_model(), before = pool.absent;
+	uint16_t expected = dead_by_model(), before = pa_pool_absent(&pool);
 
 	assert_int_equal(pa_pool_take_dead(&pool, memory), expected);
-	assert_int_equal(pool.absent, before | expected);
+	assert_int_equal(pa_pool_absent(&pool), before | expected);
 	fill_with_keys(expected);
 }
 
@@ -241,7 +241,7 @@ static void test_new_pools(void **state)
 
 	for (unsigned c = 0; c < PA_CLASSES; c++) {
 		begin(c);
-		assert_int_equal(pool.absent, pa_bit_range(0, 4u * pa_classes[c].slots));
+		assert_int_equal(pa_pool_absent(&pool), pa_bit_range(0, 4u * pa_classes[c].slots));
 		assert_int_equal(pa_pool_units(c), all_units());
 		assert_int_equal(pa_pool_carvable(&pool), all_units());
 		assert_int_equal(pa_pool_slots(&pool), pa_classes[c].slots);
