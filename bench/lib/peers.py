@@ -105,6 +105,7 @@ def measure(
     *,
     is_timed: bool = True,
     is_absolute: bool = False,
+    is_of_best: bool = False,
     has_mean: bool = True,
 ) -> int:
     """Have the work done, show and write its results; returns the exit status."""
@@ -117,7 +118,7 @@ def measure(
             if warning:
                 say(f"{name}: warning: {warning}")
         facts = machine.describe() | {"rounds": arguments.rounds}
-        results = Results([column.name for column in columns], facts, BASE, is_absolute, has_mean)
+        results = Results([column.name for column in columns], facts, BASE, is_absolute, is_of_best, has_mean)
         work(results, columns, arguments)
     except (allocators.AllocatorError, RunError) as error:
         say(f"{name}: {error}")

@@ -31,6 +31,7 @@ FIGURES = {
     "total": Figure("whole_cpu_seconds", "whole processor time, s", table.seconds, "processor time of the process"),
 }
 DEFAULT_FIGURES = "time,peak,after,settled"
+BEST = "best"  # the heading of the best value of each row
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Results:
     machine: dict[str, object]
     base: str = BASE
     is_absolute: bool = False  # show every column's own values instead of multiples of the base's
+    is_of_best: bool = False  # the base of each row is the best of its columns
     has_mean: bool = True  # end each table with the geometric mean of its rows
     rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -61,8 +63,14 @@ class Results:
 
     def ratio(self, row: str, column: str, key: str) -> float | None:
         """The median as a multiple of the base's."""
-        value, base = self.median(row, column, key), self.median(row, self.base, key)
+        value, base = self.median(row, column, key), self._base(row, key)
         return value / base if value is not None and base else None
+
+    def _base(self, row: str, key: str) -> float | None:
+        if not self.is_of_best:
+            return self.median(row, self.base, key)
+        medians = [self.median(row, column, key) for column in self.columns]
+        return min((value for value in medians if value is not None), default=None)
 
     def spread(self, row: str, key: str) -> float | None:
         """The largest distance between two rounds of one column, as a share of its median: the noise."""
@@ -75,7 +83,7 @@ class Results:
 
     def matrix(self, figure: Figure) -> tuple[list[str], list[list[str]]] | None:
         """Head and rows of one figure's table: the base's values, the others' multiples; their geometric mean."""
-        others = [column for column in self.columns if column != self.base]
+        others = [column for column in self.columns if self.is_of_best or column != self.base]
         rows: list[list[str]] = []
         for row in self.rounds:
             values = {column: self.median(row, column, figure.key) for column in self.columns}
@@ -84,16 +92,17 @@ class Results:
             if self.is_absolute or figure.key == "excess":  # which is a ratio already
                 cells = ["-" if values[column] is None else figure.show(values[column]) for column in self.columns]
             else:
-                cells = ["-" if values[self.base] is None else figure.show(values[self.base])]
+                base = self._base(row, figure.key)
+                cells = ["-" if base is None else figure.show(base)]
                 cells += [_multiple(self.ratio(row, column, figure.key)) for column in others]
             noise = self.spread(row, figure.key)
             rows.append([row, *cells, "-" if noise is None else f"{100 * noise:.0f} %"])
         if not rows:
             return None
-        head = [figure.heading, *self.columns, "spread"]
+        head = [figure.heading, *([BEST] if self.is_of_best else []), *self.columns, "spread"]
         if not self.has_mean:
             return head, rows
-        mean = ["geometric mean"]
+        mean = ["geometric mean", *(["1.00"] if self.is_of_best else [])]
         for column in self.columns:
             if figure.key == "excess":
                 values_of_column = [self.median(row, column, figure.key) or 0 for row in self.rounds]

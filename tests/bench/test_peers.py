@@ -171,3 +171,51 @@ def test_limits_tell_where_all_of_settled_memory_is() -> None:
     assert 0.9 < nothing[2] < 1.2 and nothing[3] == 0
     assert pinned[5] > nothing[5] + 0.5, "the pages of scattered survivors are partly used"
     assert abs(pinned[-1] - nothing[-1]) < 3
+
+
+# What programs of mimalloc-bench print, and the seconds that are made of it.
+SUITE = {
+    "larson 5 8 1000 5000 100 4141": ("Throughput = 80000000 operations per second, relative time: 12.500s.", 12.5),
+    "xmalloc-test -w": ("rtime: 5.730, free/sec: 17.452 M", 5.73),
+    "rptest": ("2 threads random: ........4000000 memory ops/CPU second (22MiB peak)", 0.5),
+    "glibc-thread": ("2000000000 iterations", 0.5),
+}
+
+
+def clone_of_suite(path: Path) -> Path:
+    """A clone of mimalloc-bench in which some programs are built: they tell what they were called with."""
+    built = path / "out" / "bench"
+    built.mkdir(parents=True)
+    (path / "bench" / "barnes").mkdir(parents=True)
+    (path / "bench" / "barnes" / "input").write_text("bodies")
+    scripts = {words.split()[0]: f'case "$*" in "{words.partition(" ")[2]}"*) echo "{said}" ;; esac'
+               for words, (said, _) in SUITE.items()}
+    for name, script in (scripts | {"barnes": '[ "$(cat)" = bodies ] && sleep 0.3', "mleak": "exit 3"}).items():
+        (built / name).write_text(f"#!/bin/sh\n{script}\n")
+        (built / name).chmod(0o755)
+    return path
+
+
+def test_programs_of_mimalloc_bench_are_timed(tmp_path: Path) -> None:
+    clone, result = clone_of_suite(tmp_path / "clone"), tmp_path / "suite.csv"
+    done = run("bench/mimalloc-bench", clone, "--rounds", 1, "--allocators", "glibc", "--csv", result, status=1)
+    lines = {line["workload"]: line for line in measured(result)}
+    expected = {f"{words.split()[0]}{'' if words.startswith('glibc') else 'N'}": seconds
+                for words, (_, seconds) in SUITE.items()}
+    assert {name: float(line["seconds"]) for name, line in lines.items() if name != "barnes"} == expected
+    assert float(lines["barnes"]["seconds"]) > 0.3 and 0 < float(lines["barnes"]["peak"]) < 20 * MEGABYTE
+    assert "cfrac is left out: it is not built" in done.stderr
+    assert "failed: round 1 mleak10 glibc:" in done.stderr and "ended with 3" in done.stderr
+    assert done.stdout.splitlines()[0].split() == ["time,", "s", "best", "glibc", "spread"]
+
+
+def test_a_program_of_mimalloc_bench_that_takes_too_long_is_a_failure(tmp_path: Path) -> None:
+    clone = clone_of_suite(tmp_path / "clone")
+    done = run("bench/mimalloc-bench", clone, "barnes", "--rounds", 1, "--timeout", 0.05, "--allocators", "glibc",
+               status=1)
+    assert "took more than 0.05 s" in done.stderr
+
+
+def test_what_is_no_clone_of_mimalloc_bench_is_told(tmp_path: Path) -> None:
+    assert "no program of mimalloc-bench is built in" in run("bench/mimalloc-bench", tmp_path, status=2).stderr
+    assert "no program nosuch; known: cfrac" in run("bench/mimalloc-bench", tmp_path, "nosuch", status=2).stderr
