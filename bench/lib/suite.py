@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -108,7 +109,7 @@ def _watched(process: subprocess.Popen[bytes], timeout: float) -> tuple[dict[str
             peak = max(peak, _peak_of(process))
             if time.perf_counter() - began > timeout:
                 wrong = f"took more than {timeout:g} s"
-                process.kill()
+                os.kill(process.pid, signal.SIGKILL)  # not process.kill(), which may wait for it
                 return
 
     watcher = threading.Thread(target=watch)

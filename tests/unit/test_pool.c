@@ -19,7 +19,11 @@
 #define BLOCKS_MAX (PA_SLOT_BYTES / PA_ALIGN)
 #define FEW_BLOCKS 9 /* of which every pattern is tried */
 
-static _Alignas(PA_SLOT_BYTES) char memory[POOL_UNITS * PA_UNIT_BYTES];
+#define POOL_BYTES (POOL_UNITS * PA_UNIT_BYTES)
+
+/* A pool may begin at any slot: its units' addresses then begin anywhere, modulo the most that a pool has. */
+static _Alignas(POOL_BYTES) char room[2 * POOL_BYTES];
+static char *memory = room;
 static struct pa_pool pool;
 static bool live[BLOCKS_MAX];
 static size_t lead;
@@ -50,7 +54,11 @@ static bool touches(unsigned block, unsigned unit)
 
 static bool is_absent(unsigned unit)
 {
-	return pa_pool_absent(&pool) >> unit & 1;
+	bool is = pa_pool_absent(&pool) >> unit & 1;
+
+	assert_int_equal(pa_pool_is_absent(&pool, memory + unit * PA_UNIT_BYTES), is);
+	assert_int_equal(pa_pool_is_absent(&pool, memory + (unit + 1) * PA_UNIT_BYTES - 1), is);
+	return is;
 }
 
 /* Units behind the last block are absent for ever. */
@@ -102,6 +110,7 @@ static bool is_filled_with_keys(unsigned unit)
 static void begin(unsigned class_index)
 {
 	memset(live, 0, sizeof live);
+	memory = room + begun / 2 % 4 * PA_SLOT_BYTES;
 	lead = begun++ % 2 ? pa_class_lead(class_index) : 0; /* as in either kind of heap */
 	pa_pool_init(&pool, memory + lead, class_index, 7);
 	fill_with_keys(pa_pool_absent(&pool));
