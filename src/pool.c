@@ -158,7 +158,6 @@ void pa_pool_carve(struct pa_pool *pool, char *start, uint16_t units)
 	const struct pa_class *class = pa_pool_class(pool);
 	unsigned first = first_block_of_unit(pool, class, pa_lowest_bit(units));
 	unsigned last = last_block_of_unit(pool, class, pa_highest_bit(units));
-
 	uint16_t absent = pa_pool_absent(pool);
 
 	PA_ASSERT((absent & units) == units, "only absent units are carved");

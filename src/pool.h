@@ -143,9 +143,9 @@ PA_INLINE uint32_t pa_pool_offset(const struct pa_pool *pool, const void *p)
 }
 
 /*
- * Whether an address of the pool is in an absent unit.  The bit is found by the address alone, and without a look at
- * whether there are any: some pools have some, others have none, and a processor that guesses which of them a
- * free is for is often wrong.
+ * Whether an address of the pool is in an absent unit.  The address alone tells the bit.  Not to look first whether
+ * there are any is quicker: some pools have some, others have none, and which of them a free is for is hard
+ * to guess for a processor.
  */
 PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, const void *p)
 {

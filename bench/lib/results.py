@@ -83,13 +83,14 @@ class Results:
 
     def matrix(self, figure: Figure) -> tuple[list[str], list[list[str]]] | None:
         """Head and rows of one figure's table: the base's values, the others' multiples; their geometric mean."""
+        has_base = not self.is_absolute and figure.key != "excess"  # which is a ratio already
         others = [column for column in self.columns if self.is_of_best or column != self.base]
         rows: list[list[str]] = []
         for row in self.rounds:
             values = {column: self.median(row, column, figure.key) for column in self.columns}
             if all(value is None for value in values.values()):
                 continue
-            if self.is_absolute or figure.key == "excess":  # which is a ratio already
+            if not has_base:
                 cells = ["-" if values[column] is None else figure.show(values[column]) for column in self.columns]
             else:
                 base = self._base(row, figure.key)
@@ -99,10 +100,10 @@ class Results:
             rows.append([row, *cells, "-" if noise is None else f"{100 * noise:.0f} %"])
         if not rows:
             return None
-        head = [figure.heading, *([BEST] if self.is_of_best else []), *self.columns, "spread"]
+        head = [figure.heading, *([BEST] if self.is_of_best and has_base else []), *self.columns, "spread"]
         if not self.has_mean:
             return head, rows
-        mean = ["geometric mean", *(["1.00"] if self.is_of_best else [])]
+        mean = ["geometric mean", *(["1.00"] if self.is_of_best and has_base else [])]
         for column in self.columns:
             if figure.key == "excess":
                 values_of_column = [self.median(row, column, figure.key) or 0 for row in self.rounds]

@@ -26,7 +26,8 @@ _DESCRIPTION = """\
 Time the C and C++ programs of mimalloc-bench, and read their peak, under several allocators.
 
 DIRECTORY is a clone of https://github.com/daanx/mimalloc-bench whose programs are built in its out/bench, as its own
-build-bench-env.sh does.  Programs and parameters are those of its bench.sh; what is not built is left out.
+build-bench-env.sh does.  Programs and parameters are those of its bench.sh, of those that need nothing else than a
+compiler; what is not built is left out.
 """
 
 _FIGURES = (
@@ -56,9 +57,10 @@ def _said(pattern: str, amount: float | None = None) -> Callable[[str], float]:
 
     def seconds(output: str) -> float:
         found = re.search(pattern, output)
-        if found is None:
-            raise RunError(f"says nothing like {pattern!r}: {output!r}")
-        return float(found[1]) if amount is None else amount / float(found[1])
+        number = float(found[1]) if found else 0.0
+        if number == 0:
+            raise RunError(f"says no number where {pattern!r} is expected: {output!r}")
+        return number if amount is None else amount / number
 
     return seconds
 
@@ -98,9 +100,11 @@ def _peak_of(process: subprocess.Popen[bytes]) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _watched(process: subprocess.Popen[bytes], timeout: float) -> tuple[dict[str, float], str | None]:
+def _watched(
+    process: subprocess.Popen[bytes], began: float, timeout: float
+) -> tuple[dict[str, float], str | None]:
     """Wait for the end: the figures, and what went wrong.  What getrusage tells of a peak begins with this process's own."""
-    began, peak, wrong = time.perf_counter(), 0, None
+    peak, wrong = 0, None
     has_ended = threading.Event()
 
     def watch() -> None:
@@ -114,10 +118,13 @@ def _watched(process: subprocess.Popen[bytes], timeout: float) -> tuple[dict[str
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its number stays its own
+        took = time.perf_counter() - began
+    finally:
+        has_ended.set()
+        watcher.join()
     _, status, usage = os.wait4(process.pid, 0)
-    took = time.perf_counter() - began
-    has_ended.set()
-    watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     figures = {"seconds": took, "whole_cpu_seconds": usage.ru_utime + usage.ru_stime, "whole_faults": usage.ru_minflt}
     return figures | ({"peak": peak} if peak else {}), wrong  # no peak: it ended before it was looked at
@@ -129,6 +136,7 @@ def _run(entry: Entry, clone: Path, column: Allocator, timeout: float) -> dict[s
     built = clone / "out" / "bench"
     command = [str(built / words[0]), *words[1:]]
     with open(clone / entry.stdin if entry.stdin else os.devnull, "rb") as source, tempfile.TemporaryFile() as output:
+        began = time.perf_counter()
         process = subprocess.Popen(
             command,
             cwd=built,
@@ -137,7 +145,7 @@ def _run(entry: Entry, clone: Path, column: Allocator, timeout: float) -> dict[s
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        figures, wrong = _watched(process, timeout)
+        figures, wrong = _watched(process, began, timeout)
         output.seek(0)
         said = output.read().decode(errors="replace")
     if wrong:
@@ -175,7 +183,7 @@ def time_suite(results: Results, columns: list[Allocator], arguments: argparse.N
                 head = f"round {number} {entry.name} {column.name}"
                 try:
                     figures = _run(entry, clone, column, arguments.timeout)
-                except RunError as error:
+                except (RunError, OSError) as error:
                     results.failures.append(f"{head}: {error}")
                     continue
                 results.add(entry.name, column.name, figures)

@@ -244,6 +244,21 @@ def test_ratios_are_of_medians_and_means_are_geometric() -> None:
     assert made.matrix(results.FIGURES["settled"]) is None
 
 
+def test_ratios_can_be_of_the_best_of_each_row() -> None:
+    made = results.Results(["stock", "other", "third"], {}, is_of_best=True)
+    for row, values in (("one", (2.0, 1.0, 4.0)), ("two", (3.0, 6.0, 12.0))):
+        for column, seconds in zip(made.columns, values):
+            made.add(row, column, {"seconds": seconds})
+    made.add("alone", "other", {"seconds": 5.0})
+    matrix = made.matrix(results.FIGURES["time"])
+    assert matrix is not None
+    assert matrix[0] == ["time, s", "best", "stock", "other", "third", "spread"]
+    assert matrix[1] == [["one", "1.000", "2.00", "1.00", "4.00", "-"], ["two", "3.000", "1.00", "2.00", "4.00", "-"],
+                         ["alone", "5.000", "-", "1.00", "-", "-"],
+                         ["geometric mean", "1.00", "1.41", "1.26", "4.00", ""]]
+    assert made.matrix(results.FIGURES["settled"]) is None
+
+
 def test_text_tables_line_up() -> None:
     lines = table.text(["a", "bb"], [["long name", "1"], ["x", "100"]]).splitlines()
     assert lines == ["a           bb", "--------------", "long name    1", "x          100"]

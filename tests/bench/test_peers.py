@@ -173,26 +173,32 @@ def test_limits_tell_where_all_of_settled_memory_is() -> None:
     assert abs(pinned[-1] - nothing[-1]) < 3
 
 
-# What programs of mimalloc-bench print, and the seconds that are made of it.
+# Programs of mimalloc-bench: how they are called, what they print, and the seconds that are made of it.
+ALL = len(os.sched_getaffinity(0))
 SUITE = {
-    "larson 5 8 1000 5000 100 4141": ("Throughput = 80000000 operations per second, relative time: 12.500s.", 12.5),
-    "xmalloc-test -w": ("rtime: 5.730, free/sec: 17.452 M", 5.73),
-    "rptest": ("2 threads random: ........4000000 memory ops/CPU second (22MiB peak)", 0.5),
-    "glibc-thread": ("2000000000 iterations", 0.5),
+    "larsonN": (f"larson 5 8 1000 5000 100 4141 {ALL}",
+                "Throughput = 80000000 operations per second, relative time: 12.500s.", 12.5),
+    "xmalloc-testN": (f"xmalloc-test -w {ALL} -t 5 -s 64", "rtime: 5.730, free/sec: 17.452 M", 5.73),
+    "rptestN": (f"rptest {ALL} 0 1 2 500 1000 100 8 16000",
+                "2 threads random: ........4000000 memory ops/CPU second (22MiB peak)", 0.5),
+    "glibc-thread": (f"glibc-thread {ALL}", "2000000000 iterations", 0.5),
 }
 
 
 def clone_of_suite(path: Path) -> Path:
-    """A clone of mimalloc-bench in which some programs are built: they tell what they were called with."""
+    """A clone of mimalloc-bench in which some programs are built, that say something only if they are called as they should."""
     built = path / "out" / "bench"
     built.mkdir(parents=True)
     (path / "bench" / "barnes").mkdir(parents=True)
     (path / "bench" / "barnes" / "input").write_text("bodies")
-    scripts = {words.split()[0]: f'case "$*" in "{words.partition(" ")[2]}"*) echo "{said}" ;; esac'
-               for words, (said, _) in SUITE.items()}
-    for name, script in (scripts | {"barnes": '[ "$(cat)" = bodies ] && sleep 0.3', "mleak": "exit 3"}).items():
+    scripts = {"barnes": '[ "$(cat)" = bodies ] && exec sleep 0.3', "mleak": "exit 3", "glibc-simple": "exit 0"}
+    for words, said, _ in SUITE.values():
+        name, _, arguments = words.partition(" ")
+        scripts[name] = f'[ "$*" = "{arguments}" ] && echo "{said}"'
+    for name, script in scripts.items():
         (built / name).write_text(f"#!/bin/sh\n{script}\n")
         (built / name).chmod(0o755)
+    (built / "glibc-simple").chmod(0o644)
     return path
 
 
@@ -200,12 +206,12 @@ def test_programs_of_mimalloc_bench_are_timed(tmp_path: Path) -> None:
     clone, result = clone_of_suite(tmp_path / "clone"), tmp_path / "suite.csv"
     done = run("bench/mimalloc-bench", clone, "--rounds", 1, "--allocators", "glibc", "--csv", result, status=1)
     lines = {line["workload"]: line for line in measured(result)}
-    expected = {f"{words.split()[0]}{'' if words.startswith('glibc') else 'N'}": seconds
-                for words, (_, seconds) in SUITE.items()}
+    expected = {name: seconds for name, (_, _, seconds) in SUITE.items()}
     assert {name: float(line["seconds"]) for name, line in lines.items() if name != "barnes"} == expected
     assert float(lines["barnes"]["seconds"]) > 0.3 and 0 < float(lines["barnes"]["peak"]) < 20 * MEGABYTE
     assert "cfrac is left out: it is not built" in done.stderr
     assert "failed: round 1 mleak10 glibc:" in done.stderr and "ended with 3" in done.stderr
+    assert "failed: round 1 glibc-simple glibc:" in done.stderr and "Permission denied" in done.stderr
     assert done.stdout.splitlines()[0].split() == ["time,", "s", "best", "glibc", "spread"]
 
 
