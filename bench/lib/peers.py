@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from bench.lib.results import Results
 from bench.lib.tree import PYARENA_LIBRARY, ROOT
@@ -26,6 +27,13 @@ BASE = "glibc"
 _SOURCES = ROOT / "bench" / "micro"
 _PROGRAMS = ROOT / "build" / "bench"
 
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasName)
 Work = Callable[[Results, list[Allocator], argparse.Namespace], None]
 
 
@@ -50,6 +58,15 @@ def in_turns(columns: Sequence[Allocator], rounds: int) -> Iterator[tuple[int, l
     for number in range(rounds):
         turn = number % len(columns)
         yield number + 1, [*columns[turn:], *columns[:turn]]
+
+
+def named(programs: Sequence[Named], names: Sequence[str]) -> list[Named]:
+    """The programs of these names, all if there are none.  Raises RunError for an unknown one."""
+    known = {program.name: program for program in programs}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise RunError(f"no program {', '.join(unknown)}; known: {', '.join(known)}")
+    return [known[name] for name in names] or list(programs)
 
 
 def say(text: str) -> None:

@@ -158,12 +158,8 @@ def _run(entry: Entry, clone: Path, column: Allocator, timeout: float) -> dict[s
 
 
 def _chosen(clone: Path, names: list[str]) -> list[Entry]:
-    known = {entry.name: entry for entry in _ENTRIES}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise RunError(f"no program {', '.join(unknown)}; known: {', '.join(known)}")
     there = []
-    for entry in [known[name] for name in names] or _ENTRIES:
+    for entry in peers.named(_ENTRIES, names):
         if (clone / "out" / "bench" / entry.words.split()[0]).exists():
             there.append(entry)
         else:

@@ -25,12 +25,8 @@ CPython's own allocator, except under libpyarena.  The peak is of all processes 
 
 def _chosen(names: list[str]) -> list[Program]:
     """The programs of these names, all if there are none, without those that are not installed."""
-    known = {program.name: program for program in PROGRAMS}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise RunError(f"no program {', '.join(unknown)}; known: {', '.join(known)}")
     there = []
-    for program in [known[name] for name in names] or PROGRAMS:
+    for program in peers.named(PROGRAMS, names):
         missing = program.missing()
         if missing:
             peers.say(f"{program.name} is skipped: not installed (Debian: apt-get install {' '.join(missing)})")
