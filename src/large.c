@@ -180,19 +180,20 @@ static void remember_locked(struct pa_mapping mapping)
 	*ghost = (struct ghost){ (uint32_t)units_of(mapping.bytes), pa_reserve_mark() };
 }
 
-/* What was given back last and would have served, had it been kept, counts as a refault. */
-static void look_for_ghost(size_t bytes)
+/* Of fresh memory, what was given back last would have served, had it been kept: so much counts as refaults. */
+static void look_for_ghosts(size_t bytes)
 {
-	uint32_t units = (uint32_t)units_of(bytes);
+	uint32_t left = (uint32_t)units_of(bytes);
 
 	pa_lock(PA_LOCK_LARGE);
-	for (unsigned i = 1; i <= GHOSTS; i++) {
+	for (unsigned i = 1; i <= GHOSTS && left > 0; i++) {
 		struct ghost *ghost = &large.ghosts[(large.next_ghost - i) % GHOSTS];
-		if (ghost->units < units / 2 || ghost->units == 0)
+		uint32_t units = (uint32_t)pa_min(ghost->units, left);
+		if (units == 0)
 			continue;
-		pa_reserve_refault(pa_min(ghost->units, units), ghost->mark);
-		ghost->units -= (uint32_t)pa_min(ghost->units, units);
-		break;
+		pa_reserve_refault(units, ghost->mark);
+		ghost->units -= units;
+		left -= units;
 	}
 	pa_unlock(PA_LOCK_LARGE);
 }
@@ -268,6 +269,7 @@ static char *allocate_freed(size_t bytes, size_t *has)
 		return NULL;
 	}
 	count(units_of(bytes - taken.bytes), 0);
+	look_for_ghosts(bytes - taken.bytes);
 	return grown;
 }
 
@@ -335,7 +337,7 @@ static char *map_fresh(size_t bytes, size_t align)
 	if (pa_options()->thp != PA_THP_AUTO)
 		pa_os_advise_huge_pages(start, bytes, pa_options()->thp == PA_THP_ALWAYS);
 	count(units_of(bytes), 0);
-	look_for_ghost(bytes);
+	look_for_ghosts(bytes);
 	return start;
 }
 

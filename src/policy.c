@@ -32,6 +32,25 @@ static uint64_t unit_ns(const struct pa_policy_input *input)
 	return input->unit_ns > 0 ? input->unit_ns : PA_POLICY_UNIT_NS;
 }
 
+/* So much CPU time has passed, and so many refaults have come. */
+static void note_loss(struct pa_policy *policy, const struct pa_policy_input *input, uint64_t refaults)
+{
+	policy->spent_ns +=
+		less(input->cpu_ns, policy->spent_cpu_ns); /* a forked child's begins anew */
+	policy->spent_cpu_ns = input->cpu_ns;
+	policy->lost_ns += refaults * unit_ns(input);
+	if (policy->spent_ns > PA_POLICY_DEAR_NS) {
+		policy->spent_ns /= 2;
+		policy->lost_ns /= 2;
+	}
+}
+
+/* Not yet at the beginning, when there is little time to compare with. */
+static bool is_dear(const struct pa_policy *policy)
+{
+	return PA_POLICY_DEAR_SHARE * policy->lost_ns > pa_max(policy->spent_ns, PA_POLICY_DEAR_NS / 4);
+}
+
 /*
  * Add the refaults since the last tick to the evidence, less what they may cost.  What may be is taken
  * from the greatest distances first: they would be the dearest to avoid.  True if there were any.
@@ -43,7 +62,7 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 	policy->cpu_ns = pa_min(policy->cpu_ns, input->cpu_ns); /* a forked child's begins anew */
 	uint64_t allowed = (input->cpu_ns - policy->cpu_ns) / each_ns;
 	policy->cpu_ns += allowed * each_ns; /* what is left over counts the next time */
-	bool has_refaults = false;
+	uint64_t total = 0;
 
 	for (unsigned i = PA_POLICY_DISTANCES; i-- > 0;) {
 		uint64_t refaults = input->refault_units[i] - policy->refault_units[i];
@@ -54,9 +73,10 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 		policy->evidence_units[i] = less(sum, allowed);
 		allowed = less(allowed, sum);
 		policy->refault_units[i] = input->refault_units[i];
-		has_refaults |= refaults > 0;
+		total += refaults;
 	}
-	return has_refaults;
+	note_loss(policy, input, total);
+	return total > 0;
 }
 
 /*
@@ -75,7 +95,7 @@ static uint64_t growth(struct pa_policy *policy)
 		sum += policy->evidence_units[i];
 		uint64_t more = units - units / 4; /* between this doubling and the last */
 		bool is_small = units <= PA_POLICY_SMALL_UNITS && 2 * sum > total;
-		if (sum < units * (is_small ? 1 : PA_POLICY_EVIDENCE))
+		if (sum < units * (is_small || is_dear(policy) ? 1 : PA_POLICY_EVIDENCE))
 			continue;
 		for (unsigned j = 0; j <= i; j++)
 			policy->evidence_units[j] = 0;
@@ -90,7 +110,7 @@ static uint64_t tick_auto(struct pa_policy *policy, const struct pa_policy_input
 		policy->is_started = true;
 		for (unsigned i = 0; i < PA_POLICY_DISTANCES; i++)
 			policy->refault_units[i] = input->refault_units[i];
-		policy->cpu_ns = input->cpu_ns;
+		policy->cpu_ns = policy->spent_cpu_ns = input->cpu_ns;
 		begin_interval(policy, input);
 	}
 	uint64_t limit = policy->limit_units;

@@ -8,8 +8,9 @@
  * What is above is evidence for a larger reserve.  How much larger is told by the refaults' distance:
  * what was purged since the unit was, which the reserve would have had to hold as well.  The limit grows
  * by a distance once the refaults from up to there are several times as many: a program that swings up
- * and down three times is not worth it, one that does so by habit is; a small reserve is worth it at
- * once.  What lies in the reserve unused through a whole interval is let go by halves.
+ * and down three times is not worth it, one that does so by habit is.  Once as many are enough for a small
+ * reserve, and for any while refaults take a good part of the CPU time.  What lies in the reserve unused
+ * through a whole interval is let go by halves.
  *
  * Besides, a reserve is not worth a new peak: what is live and what is dirty are no more than has been live before,
  * as long as it costs little to give back what would be.
@@ -28,9 +29,12 @@
 #define PA_POLICY_PEAK_UNITS (256 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is less */
 #define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, as long as it is not measured */
 #define PA_POLICY_EVIDENCE 4   /* times a distance has to be paid for before the limit grows by it */
-#define PA_POLICY_SMALL_UNITS 1024 /* up to this distance, 4 MiB, once is enough */
-#define PA_POLICY_FLOOR_UNITS 128  /* kept without evidence: half a MiB */
-#define PA_POLICY_CAP_SHARE 1      /* at most as much as is live, or ... */
+#define PA_POLICY_DEAR_SHARE \
+	8 /* but once where refaults took more than one part in so many of the CPU time, */
+#define PA_POLICY_DEAR_NS UINT64_C(400000000) /* lately: of this much CPU time */
+#define PA_POLICY_SMALL_UNITS 1024            /* up to this distance, 4 MiB, once is enough */
+#define PA_POLICY_FLOOR_UNITS 128             /* kept without evidence: half a MiB */
+#define PA_POLICY_CAP_SHARE 1                 /* at most as much as is live, or ... */
 #define PA_POLICY_CAP_UNITS (24 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is more */
 
 /* Distances are told apart by doublings, the first up to 64 units, the last without end. */
@@ -58,6 +62,8 @@ struct pa_policy {
 	uint64_t cpu_ns;                              /* that has been weighed */
 	uint64_t refault_units[PA_POLICY_DISTANCES];  /* as of the last tick */
 	uint64_t evidence_units[PA_POLICY_DISTANCES]; /* refaults above the share of CPU time */
+	uint64_t spent_ns, lost_ns; /* CPU time lately, and what of it refaults took */
+	uint64_t spent_cpu_ns;      /* as of the last tick */
 	uint64_t interval_began_ns;
 	uint64_t interval_low_units; /* the fewest dirty units since then */
 	uint64_t peak_ns;            /* what keeping to the peak has cost, less what it may */

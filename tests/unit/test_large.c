@@ -510,7 +510,16 @@ static void test_resize_by_the_cache(void **state)
 	assert_true(pa_large_free(p));
 }
 
-/* What was given back and would soon have been of use again is a refault, once. */
+/* Right after it was given back; else it may have been too late to count. */
+static void assert_refaults(uint64_t before, uint64_t began_ns, size_t bytes)
+{
+	uint64_t counted = pa_reserve_refault_units() - before;
+
+	if (pa_os_clock_ns() - began_ns < PA_POLICY_WINDOW_NS / 2)
+		assert_int_equal(counted, bytes / PAGE);
+}
+
+/* What was given back and would soon have been of use again is a refault, once, also as a part of something. */
 static void test_given_back_too_soon(void **state)
 {
 	(void)state;
@@ -518,17 +527,28 @@ static void test_given_back_too_soon(void **state)
 	keep(0);
 	uint64_t before = pa_reserve_refault_units(), began_ns = pa_os_clock_ns();
 	assert_true(pa_large_free(allocate(3 * PA_MIB)));
-	char *small = allocate(PA_MIB), *large_one = allocate(8 * PA_MIB),
-	     *again = allocate(2 * PA_MIB);
-	uint64_t counted = pa_reserve_refault_units() - before;
-	if (pa_os_clock_ns() - began_ns <
-	    PA_POLICY_WINDOW_NS / 2) /* else it may have been too late to count */
-		assert_int_equal(counted, 3 * PA_MIB / PAGE);
-	assert_true(pa_large_free(allocate(2 * PA_MIB)));
-	assert_int_equal(pa_reserve_refault_units() - before, counted);
+	char *small = allocate(PA_MIB);
+	assert_refaults(before, began_ns, PA_MIB);
+	char *large_one = allocate(8 * PA_MIB);
+	assert_refaults(before, began_ns, 3 * PA_MIB);
+	char *again = allocate(2 * PA_MIB);
+	assert_refaults(before, began_ns, 3 * PA_MIB);
 	assert_true(pa_large_free(small));
 	assert_true(pa_large_free(large_one));
 	assert_true(pa_large_free(again));
+}
+
+/* An object that takes a freed mapping and more lacks that much. */
+static void test_given_back_in_part(void **state)
+{
+	(void)state;
+
+	keep(4 * PA_MIB);
+	uint64_t before = pa_reserve_refault_units(), began_ns = pa_os_clock_ns();
+	assert_true(pa_large_free(allocate(6 * PA_MIB)));
+	char *p = allocate(6 * PA_MIB);
+	assert_refaults(before, began_ns, 2 * PA_MIB);
+	assert_true(pa_large_free(p));
 }
 
 static void test_cache_is_within_the_reserve(void **state)
@@ -816,6 +836,7 @@ int main(void)
 		point(test_cache_is_not_grown_much),
 		point(test_resize_by_the_cache),
 		point(test_given_back_too_soon),
+		point(test_given_back_in_part),
 		point(test_cache_is_within_the_reserve),
 		point(test_resize),
 		point(test_bytes_seen_again),

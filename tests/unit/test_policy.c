@@ -156,12 +156,13 @@ static void test_three_big_swings(void **state)
 		assert_int_equal(growths, 0);
 		assert_int_equal(limit, PA_POLICY_FLOOR_UNITS);
 	}
-	/* And fast ones, up to the fourth time. */
+	/* And fast ones, up to the fourth time, unless they cost much of the time. */
 	begin(NULL);
-	swing(3, 50000, 20, 20);
-	pass(20, BASE_UNITS + 50000);
+	unit_ns = 300;
+	swing(3, 50000, 90, 90);
+	pass(90, BASE_UNITS + 50000);
 	assert_int_equal(growths, 0);
-	swing(3, 50000, 20, 20);
+	swing(6, 50000, 90, 90);
 	assert_int_not_equal(growths, 0);
 }
 
@@ -185,23 +186,37 @@ static void test_habit(void **state)
 }
 
 /* What a swing has to cost before it is kept is a few times its own size: a small one is kept soon. */
-static uint64_t purged_before_growth(uint64_t units)
+static uint64_t purged_before_growth(uint64_t units, uint64_t half_ms)
 {
 	begin(NULL);
 	for (unsigned n = 0; n < 1000 && growths == 0; n++)
-		swing(1, units, 5, 5);
+		swing(1, units, half_ms, half_ms);
 	assert_int_equal(growths, 1);
 	return purged_total;
 }
 
 static void test_small_swings_earn_their_place_soon(void **state)
 {
-	uint64_t small = purged_before_growth(400), large = purged_before_growth(20000);
+	uint64_t small = purged_before_growth(900, 15), large = purged_before_growth(2500, 15);
 	(void)state;
 
-	assert_in_range(small, 400 - PA_POLICY_FLOOR_UNITS, 1000);
-	assert_true(large >= (uint64_t)PA_POLICY_EVIDENCE * (20000 - 2 * PA_POLICY_FLOOR_UNITS));
-	assert_true(large > 10 * small);
+	assert_in_range(small, 900 - PA_POLICY_FLOOR_UNITS, 3 * 900);
+	assert_true(large >= (uint64_t)PA_POLICY_EVIDENCE * (2500 - 2 * PA_POLICY_FLOOR_UNITS));
+	assert_true(large > 5 * small);
+}
+
+/* So does a large one where a good part of the time goes for it, but not for one that comes by itself. */
+static void test_dear_swings_earn_their_place_soon(void **state)
+{
+	uint64_t times = PA_POLICY_DEAR_NS / 8 / PA_POLICY_DEAR_SHARE / PA_POLICY_UNIT_NS;
+	(void)state;
+
+	assert_in_range(purged_before_growth(10000, 5), 10000, 3 * 10000);
+	begin(NULL);
+	swing(1, times, 1, 1);
+	pass_ms(BASE_UNITS + times);
+	assert_int_equal(refault_total, times - PA_POLICY_FLOOR_UNITS);
+	assert_int_equal(growths, 0);
 }
 
 /* Swings within the floor cost nothing and change nothing. */
@@ -282,6 +297,7 @@ static void test_swings_that_are_over(void **state)
 {
 	(void)state;
 
+	unit_ns = 300;
 	swing(3, 50000, 100, 50);
 	pass(5000, BASE_UNITS);
 	assert_int_equal(growths, 0);
@@ -499,7 +515,7 @@ static void test_steady_in_regular_swings(void **state)
 				      times[d]);
 				snprintf(what, sizeof what, "up %u ms, down %u ms, %u units",
 					 (unsigned)times[u], (unsigned)times[d], (unsigned)swings[s]);
-				is_steady(what, swings[s] * 3 / 2 + PA_POLICY_FLOOR_UNITS);
+				is_steady(what, swings[s] * 8 / 5 + PA_POLICY_FLOOR_UNITS);
 			}
 }
 
@@ -624,6 +640,7 @@ int main(void)
 		point(test_three_big_swings),
 		point(test_habit),
 		point(test_small_swings_earn_their_place_soon),
+		point(test_dear_swings_earn_their_place_soon),
 		point(test_swings_within_the_floor),
 		point(test_cheap_purging_is_no_evidence),
 		point(test_unused_reserve_is_let_go_by_halves),
