@@ -7,11 +7,13 @@
 /*
  * A pool is as few slots as hold eight blocks (four, of the largest) and waste at most one part in 64
  * behind the last one: enough blocks that one straggler does not hold a whole pool for itself, few
- * enough that pools become empty.
+ * enough that pools become empty.  Of blocks up to PA_LINEAR_MAX there are 32: pools are come back to for a
+ * share of their blocks, and each time takes the slow path.
  */
+#define ENOUGH(b) ((b) <= PA_LINEAR_MAX ? 32 : 8)
 #define WASTE(b, n) ((n)*PA_SLOT_BYTES % (b))
 #define IS_TIGHT(b, n) (WASTE(b, n) * 64 <= (n)*PA_SLOT_BYTES)
-#define IS_FIT(b, n) ((n)*PA_SLOT_BYTES / (b) >= 8 && IS_TIGHT(b, n))
+#define IS_FIT(b, n) ((n)*PA_SLOT_BYTES / (b) >= ENOUGH(b) && IS_TIGHT(b, n))
 #define SLOTS(b) (IS_FIT(b, 1) ? 1 : IS_FIT(b, 2) ? 2 : IS_FIT(b, 3) ? 3 : 4)
 #define LEAD(b) ((b) <= PA_LEAD_MAX ? PA_LEAD_BYTES : 0)
 #define BLOCKS(b) ((SLOTS(b) * PA_SLOT_BYTES - LEAD(b)) / (b))

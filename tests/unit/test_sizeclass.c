@@ -35,7 +35,8 @@ static void test_pools(void **state)
 		assert_int_equal(class->block_bytes % PA_ALIGN, 0);
 		assert_in_range(class->slots, 1, 4);
 		assert_int_equal(class->blocks, (bytes - pa_class_lead(c)) / class->block_bytes);
-		assert_true(class->blocks >= 8 || class->slots == 4);
+		assert_true(class->blocks >= (class->block_bytes <= 1024 ? 32 : 8) ||
+			    class->slots == 4);
 		assert_true(class->blocks >= 4);
 		assert_true(bytes % class->block_bytes * 64 <= bytes || class->slots == 4);
 	}
