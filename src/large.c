@@ -205,7 +205,8 @@ static void let_go_locked(struct pa_mapping mapping, bool is_dirty, enum pa_rese
 
 	if (!mapping.start)
 		return;
-	remember_locked(mapping);
+	if (!large.is_guarded) /* which no reserve would have kept */
+		remember_locked(mapping);
 	pa_reserve_purged((uint64_t)units, 1, pa_reserve_is_for_peak(goal));
 	count(-units, is_dirty ? -units : 0);
 }

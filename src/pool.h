@@ -152,12 +152,22 @@ PA_INLINE bool pa_pool_is_absent(const struct pa_pool *pool, const void *p)
 	return (uint32_t)pool->absent >> ((uintptr_t)p >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX & 1;
 }
 
+/* Bits rotated down by so many places. */
+PA_INLINE uint16_t pa_pool_rotate(uint32_t bits, unsigned places)
+{
+	return (uint16_t)(bits >> places | bits << (PA_POOL_UNITS_MAX - places));
+}
+
+/* Where in absent the bit of the first unit is, of a pool that begins at start. */
+PA_INLINE unsigned pa_pool_first_bit(uint32_t start)
+{
+	return (start >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX;
+}
+
 /* The same bits in the order of the pool's units, the lowest is the first; and back. */
 PA_INLINE uint16_t pa_pool_in_order(uint32_t absent, uint32_t start)
 {
-	unsigned first = (start >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX;
-
-	return (uint16_t)(absent >> first | absent << (PA_POOL_UNITS_MAX - first));
+	return pa_pool_rotate(absent, pa_pool_first_bit(start));
 }
 
 PA_INLINE uint16_t pa_pool_absent(const struct pa_pool *pool)
@@ -167,10 +177,7 @@ PA_INLINE uint16_t pa_pool_absent(const struct pa_pool *pool)
 
 PA_INLINE void pa_pool_set_absent(struct pa_pool *pool, uint16_t units)
 {
-	unsigned first = (pool->start >> PA_UNIT_SHIFT) % PA_POOL_UNITS_MAX;
-
-	pool->absent =
-		(uint16_t)((uint32_t)units << first | (uint32_t)units >> (PA_POOL_UNITS_MAX - first));
+	pool->absent = pa_pool_rotate(units, PA_POOL_UNITS_MAX - pa_pool_first_bit(pool->start));
 }
 
 /* All units that blocks of the class can touch, a bit each, the lowest is the first.  Units behind are always absent. */

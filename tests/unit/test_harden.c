@@ -197,6 +197,7 @@ static void test_trim_gives_all_back(void **state)
 	static char *blocks[COUNT];
 	(void)state;
 
+	pa_reserve_set(&(struct pa_keep_option){ PA_KEEP_BYTES, 256 * PA_MIB });
 	for (unsigned i = 0; i < COUNT; i++)
 		blocks[i] = pa_harden_allocate(heap, 1, i % 600, false);
 	for (unsigned i = 0; i < COUNT; i++)

@@ -551,6 +551,20 @@ static void test_given_back_in_part(void **state)
 	assert_true(pa_large_free(p));
 }
 
+/* What is guarded is never kept, however much may be. */
+static void test_guarded_ones_are_no_refaults(void **state)
+{
+	(void)state;
+
+	keep(4 * PA_MIB);
+	uint64_t before = pa_reserve_refault_units();
+	assert_true(pa_large_guard());
+	assert_true(pa_large_free(allocate(3 * PA_MIB)));
+	assert_true(pa_large_free(allocate(3 * PA_MIB)));
+	assert_int_equal(pa_reserve_refault_units(), before);
+	large.is_guarded = false;
+}
+
 static void test_cache_is_within_the_reserve(void **state)
 {
 	static const size_t mib[] = { 2, 2, 2, 2 };
@@ -837,6 +851,7 @@ int main(void)
 		point(test_resize_by_the_cache),
 		point(test_given_back_too_soon),
 		point(test_given_back_in_part),
+		point(test_guarded_ones_are_no_refaults),
 		point(test_cache_is_within_the_reserve),
 		point(test_resize),
 		point(test_bytes_seen_again),
