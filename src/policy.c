@@ -81,7 +81,7 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 
 /*
  * By how much the evidence asks to grow: the least distance that it pays for; 0 if there is none.  Once
- * is enough for a small distance, if most of the refaults come from there.
+ * is enough for a small distance, if most of the refaults come from there, and for any while they are dear.
  */
 static uint64_t growth(struct pa_policy *policy)
 {

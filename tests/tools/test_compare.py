@@ -102,7 +102,7 @@ def free_port() -> int:
 def test_a_server_is_started_loaded_and_stopped(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     load = f"{PYTHON} -c 'import urllib.request as r; [r.urlopen(\"{url}/load\").read() for _ in range(3)]'"
-    compare("--runs", 1, "--with", "glibc", "--idle", "0.3", "--ready-url", url, "--load", load,
+    compare("--runs", 1, "--with", "glibc", "--idle", 3, "--ready-url", url, "--load", load,
             "--json", tmp_path / "r.json", "--", PYTHON, "-c", SERVER, url.rpartition(":")[2])
     medians = json.loads((tmp_path / "r.json").read_text())["medians"]
     for name, figures in medians.items():

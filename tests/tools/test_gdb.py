@@ -112,13 +112,14 @@ def test_gdb_prints_structures(tmp_path: Path) -> None:
     with tools.served(BLOCKS, variables=NOTHING) as process:
         address = addresses_of(process, tmp_path / "addresses")["live"]
         arena = f"((struct pa_arena *){address >> 20 << 20})"
-        out = gdb(f"source {SCRIPT}", f"print *{arena}", f"print *{arena}->heap", f"print {arena}->pools[{(address >> 14) % 64}]",
+        pool = f"*(struct pa_pool *)((char *){arena} + {arena}->pools[{(address >> 14) % 64}].first)"
+        out = gdb(f"source {SCRIPT}", f"print *{arena}", f"print *{arena}->heap", f"print {pool}",
                   f"print {arena}->pools[0]", f"print /r {arena}->pools[0]", f"print {arena}->pools", pid=process.pid)
     if "No struct type named" in out:
         pytest.skip("the library has no debugging information")
     assert re.search(r"\$1 = arena of heap \d+, \d+ slots free, \d+ pages resident, \d+ given back = \{", out), out
     assert re.search(r"\$2 = heap \d+, thread, owned = \{arena_mask = ", out), out
-    assert re.search(r"\$3 = (full|partial|carvable|current) pool, \d+ of 16 blocks of 1008 B in use = \{list = ", out), out
+    assert re.search(r"\$3 = (full|partial|carvable|current) pool, \d+ of 32 blocks of 1008 B in use = \{list = ", out), out
     assert "$4 = no pool begins here\n" in out and "$5 = {list = " in out and "$6 = {no pool begins here, " in out, out
 
 

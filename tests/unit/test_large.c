@@ -32,6 +32,7 @@ static int begin(void **state)
 	(void)state;
 	keep(0);
 	pa_large_shrink(PA_RESERVE_NOTHING);
+	large.is_guarded = false;
 	memset(large.ghosts, 0, sizeof large.ghosts);
 	memset(large.filling, 0, sizeof large.filling);
 	keep(PA_MIB * 256);
@@ -562,7 +563,6 @@ static void test_guarded_ones_are_no_refaults(void **state)
 	assert_true(pa_large_free(allocate(3 * PA_MIB)));
 	assert_true(pa_large_free(allocate(3 * PA_MIB)));
 	assert_int_equal(pa_reserve_refault_units(), before);
-	large.is_guarded = false;
 }
 
 static void test_cache_is_within_the_reserve(void **state)
