@@ -180,7 +180,10 @@ static void remember_locked(struct pa_mapping mapping)
 	*ghost = (struct ghost){ (uint32_t)units_of(mapping.bytes), pa_reserve_mark() };
 }
 
-/* Of fresh memory, what was given back last would have served, had it been kept: so much counts as refaults. */
+/*
+ * Of fresh memory, as much counts as refaults as was given back lately, the latest first: at most what would have
+ * served, had it been kept, for the pieces are taken to have been neighbours, which are joined.
+ */
 static void look_for_ghosts(size_t bytes)
 {
 	uint32_t left = (uint32_t)units_of(bytes);
