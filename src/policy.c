@@ -53,7 +53,8 @@ static bool is_dear(const struct pa_policy *policy)
 
 /*
  * Add the refaults since the last tick to the evidence, less what they may cost.  What may be is taken
- * from the greatest distances first: they would be the dearest to avoid.  True if there were any.
+ * from the greatest distances first: they would be the dearest to avoid.  True if there were any.  What
+ * is excused is what keeping to the peak costs.
  */
 static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 {
@@ -68,6 +69,7 @@ static bool weigh(struct pa_policy *policy, const struct pa_policy_input *input)
 		uint64_t refaults = input->refault_units[i] - policy->refault_units[i];
 		uint64_t excused = pa_min(refaults, policy->excused_units);
 		policy->excused_units -= excused;
+		policy->peak_ns += excused * unit_ns(input);
 		refaults -= excused;
 		uint64_t sum = policy->evidence_units[i] + refaults;
 		policy->evidence_units[i] = less(sum, allowed);
@@ -140,13 +142,14 @@ static void excuse(struct pa_policy *policy, const struct pa_policy_input *input
 bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input)
 {
 	uint64_t cpu_ns = less(input->cpu_ns, policy->peak_cpu_ns); /* a forked child's begins anew */
-	uint64_t units = input->kept_to_units - policy->kept_to_units;
-	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * input->peak_units, PA_POLICY_PEAK_UNITS);
+	uint64_t gain_units = pa_min(policy->limit_units, input->peak_units);
+	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * gain_units, PA_POLICY_PEAK_UNITS);
+	uint64_t gain_256ths = 256 * gain_units / pa_max(input->peak_units, 1);
 
 	policy->peak_cpu_ns = input->cpu_ns;
+	policy->peak_ns = less(policy->peak_ns, cpu_ns / (256 * PA_POLICY_PEAK_SHARE) * gain_256ths);
+	excuse(policy, input, input->kept_to_units - policy->kept_to_units);
 	policy->kept_to_units = input->kept_to_units;
-	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE) + units * unit_ns(input);
-	excuse(policy, input, units);
 	return policy->peak_ns > most_units * unit_ns(input);
 }
 

@@ -13,7 +13,8 @@
  * through a whole interval is let go by halves.
  *
  * Besides, a reserve is not worth a new peak: what is live and what is dirty are no more than has been live before,
- * as long as it costs little to give back what would be.
+ * as long as it costs little to give back what would be.  It costs what soon comes again, and may do so in proportion
+ * to what there is to gain: the share of the peak that the reserve would add.
  */
 #ifndef PA_POLICY_H
 #define PA_POLICY_H
@@ -23,9 +24,10 @@
 
 #define PA_POLICY_WINDOW_NS UINT64_C(100000000)   /* used again later than this: rightly purged */
 #define PA_POLICY_INTERVAL_NS UINT64_C(250000000) /* unused for this long: let go of half */
-#define PA_POLICY_SHARE 100     /* purging may cost one part in so many of the CPU time */
-#define PA_POLICY_PEAK_SHARE 50 /* keeping to the peak, another part of it, */
-#define PA_POLICY_PEAK_TIMES 2  /* and as much as giving all of the peak back so often, or ... */
+#define PA_POLICY_SHARE 100 /* purging may cost one part in so many of the CPU time */
+/* A share of the peak is worth one part in so many of that share, in CPU time, */
+#define PA_POLICY_PEAK_SHARE 20
+#define PA_POLICY_PEAK_TIMES 2 /* and besides giving the reserve back so often, or ... */
 #define PA_POLICY_PEAK_UNITS (256 * PA_MIB / PA_UNIT_BYTES) /* ... this, whichever is less */
 #define PA_POLICY_UNIT_NS 1500 /* to purge a unit and touch it again, as long as it is not measured */
 #define PA_POLICY_EVIDENCE 4   /* times a distance has to be paid for before the limit grows by it */
@@ -78,8 +80,8 @@ void pa_policy_init(struct pa_policy *policy, const struct pa_keep_option *keep)
 uint64_t pa_policy_tick(struct pa_policy *policy, const struct pa_policy_input *input);
 
 /*
- * Weigh what has been purged to keep to the peak: that may cost a certain amount, and a small share of the CPU time
- * from then on.  True if it costs too much for now.  Comes before pa_policy_tick, for which it is no evidence.
+ * Weigh what it has cost to keep to the peak: true if it is too much for now.  Comes before pa_policy_tick, for which
+ * what has been purged for that and comes again is no evidence.
  */
 bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input *input);
 

@@ -15,7 +15,8 @@
 #include "dice.h"
 #include "policy.h"
 
-#define MS UINT64_C(1000000)
+#define US UINT64_C(1000)
+#define MS (1000 * US)
 #define S (1000 * MS)
 #define BASE_UNITS 100000u /* live at the lowest */
 
@@ -365,44 +366,59 @@ static void test_cap(void **state)
 	assert_true(pa_policy_tick(&policy, &input) <= PA_POLICY_CAP_UNITS);
 }
 
+/* So many units go for the peak's sake, and come again.  Whether that costs too much by now. */
+static bool keep_to_peak(struct pa_policy_input *input, uint64_t units)
+{
+	input->kept_to_units += units;
+	pa_policy_weigh_peak(&policy, input);
+	input->refault_units[pa_policy_distance_class(units)] += units;
+	pa_policy_tick(&policy, input);
+	return pa_policy_weigh_peak(&policy, input);
+}
+
 static void test_the_peak_is_kept_to_while_it_costs_little(void **state)
 {
-	struct pa_policy_input input = { .cpu_ns = 10 * S, .peak_units = 5000, .unit_ns = 1000 };
+	struct pa_policy_input input = {
+		.cpu_ns = 10 * S, .live_units = 4096, .peak_units = 4096, .unit_ns = 1024
+	};
+	uint64_t most_units = PA_POLICY_PEAK_TIMES * PA_POLICY_FLOOR_UNITS;
 	(void)state;
 
+	assert_false(keep_to_peak(&input, 0));
+	/* What goes and does not come again costs nothing. */
+	input.kept_to_units += 100 * most_units;
 	assert_false(pa_policy_weigh_peak(&policy, &input));
-	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units;
-	assert_false(pa_policy_weigh_peak(&policy, &input));
-	input.kept_to_units += 1;
+	input.now_ns += S;
+	assert_false(keep_to_peak(&input, most_units));
+	assert_true(keep_to_peak(&input, 1));
+	/* Time makes it cheap again, as much of the share of it as of the peak is at stake, */
+	uint64_t unit_takes_ns = PA_POLICY_PEAK_SHARE * input.unit_ns * 4096 / PA_POLICY_FLOOR_UNITS;
+	input.cpu_ns += unit_takes_ns / 2;
 	assert_true(pa_policy_weigh_peak(&policy, &input));
-	/* Time makes it cheap again, the share of that which went by, */
-	input.cpu_ns += PA_POLICY_PEAK_SHARE * (input.unit_ns - 1);
-	assert_true(pa_policy_weigh_peak(&policy, &input));
-	input.cpu_ns += PA_POLICY_PEAK_SHARE;
+	input.cpu_ns += unit_takes_ns / 2 + US;
 	assert_false(pa_policy_weigh_peak(&policy, &input));
-	/* but does not add up beforehand; */
+	/* but does not add up beforehand. */
 	input.cpu_ns += 1000 * S;
 	assert_false(pa_policy_weigh_peak(&policy, &input));
-	input.kept_to_units += PA_POLICY_PEAK_TIMES * input.peak_units + 1;
-	assert_true(pa_policy_weigh_peak(&policy, &input));
-	/* and so does a higher peak, up to a bound. */
-	input.peak_units += 1;
+	assert_true(keep_to_peak(&input, most_units + 1));
+	/* A larger reserve is worth more, up to a bound. */
+	policy.limit_units += 1;
 	assert_false(pa_policy_weigh_peak(&policy, &input));
-	input.peak_units = 1000 * PA_POLICY_PEAK_UNITS;
-	input.kept_to_units += PA_POLICY_PEAK_UNITS;
-	assert_true(pa_policy_weigh_peak(&policy, &input));
+	policy.limit_units = input.peak_units = PA_POLICY_PEAK_UNITS;
+	input.live_units = PA_POLICY_PEAK_UNITS;
+	assert_false(keep_to_peak(&input, PA_POLICY_PEAK_UNITS - most_units - 1));
+	assert_true(keep_to_peak(&input, 1));
 	/* A forked child's time begins anew, and is no time that went by. */
-	uint64_t excess = PA_POLICY_PEAK_TIMES * 5000 + 1;
 	input.cpu_ns = 0;
 	assert_true(pa_policy_weigh_peak(&policy, &input));
-	input.cpu_ns += PA_POLICY_PEAK_SHARE * excess * input.unit_ns;
+	input.cpu_ns += PA_POLICY_PEAK_SHARE * (input.unit_ns + US);
 	assert_false(pa_policy_weigh_peak(&policy, &input));
 	/* Where the cost of a page is not known, it is taken to be what it usually is. */
+	pa_policy_init(&policy, &by_itself);
 	input.unit_ns = 0;
-	input.kept_to_units += PA_POLICY_PEAK_UNITS;
-	assert_true(pa_policy_weigh_peak(&policy, &input));
-	input.cpu_ns += PA_POLICY_PEAK_SHARE * UINT64_C(1000) * PA_POLICY_PEAK_UNITS;
-	assert_false(pa_policy_weigh_peak(&policy, &input));
+	assert_false(keep_to_peak(&input, 0));
+	assert_false(keep_to_peak(&input, most_units));
+	assert_true(keep_to_peak(&input, 1));
 }
 
 /* What had to go for the peak's sake, and comes again, does not wind the limit up. */

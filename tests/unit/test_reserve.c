@@ -132,8 +132,15 @@ static void test_a_peak_that_is_dear(void **state)
 	pa_store_relaxed(&pa_reserve.allowed_units, 2000);
 	add_resident(5000);
 	add_dirty(1500);
+	pa_reserve_tick();
+	assert_false(pa_reserve.is_over_peak);
 	/* Twice what it may cost, so that the time of the test does not matter. */
-	pa_store_relaxed(&pa_reserve.kept_to_units, 2 * PA_POLICY_PEAK_TIMES * 5000);
+	uint64_t units = 2 * PA_POLICY_PEAK_TIMES * PA_POLICY_FLOOR_UNITS;
+	pa_add_relaxed(&pa_reserve.kept_to_units, units);
+	pa_add_relaxed(&pa_reserve.refault_units[pa_policy_distance_class(units)], units);
+	sleep_ms(2);
+	pa_reserve_tick();
+	sleep_ms(2);
 	pa_reserve_tick();
 	assert_true(pa_reserve.is_over_peak);
 	pa_store_relaxed(&pa_reserve.allowed_units, 2000); /* the policy itself has no evidence */
