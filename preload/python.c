@@ -12,7 +12,7 @@
  *     CPython asked whether the caller holds the GIL.
  *   - From 3.12 on, an interpreter may have a GIL of its own, and a thread may go from one to another.
  *     There the current thread state is thread-local, NULL without a GIL, and names its interpreter:
- *     the fast path compares that with the heap's.
+ *     the fast path compares that with the heap's, which is the main one.
  * Who does not hold the GIL is served from the thread's heap, as by malloc.
  */
 #include "harden.h"
@@ -59,10 +59,14 @@ static struct {
 	bool has_own_gils;                 /* 3.12 on */
 	struct pa_state_place state_place; /* [GIL] not yet made sure of, or unknown */
 	_Atomic(uintptr_t) state_where;    /* where no state is, until that is made sure of */
+	_Atomic(uintptr_t) gil_where;      /* 3.12 on: of the main interpreter's; 0: not known */
+	unsigned gil_looks;                /* [GIL] for that, in vain */
 	struct pa_heap *replacement;       /* [GIL] of a main heap that a fork left half changed */
 } python;
 
 #define ARENAS_AT_ONCE 4 /* that an idle process's heap is not to be had for */
+#define GIL_LOOKS \
+	1000 /* until it is sure that the GIL is nowhere: the first come before there is one */
 
 /* --- which heap a caller that is not known at once may use --- */
 
@@ -120,6 +124,16 @@ static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 	return NULL;
 }
 
+/* Whether it is known where the main interpreter's GIL is, or that it will not be. */
+static bool has_looked_for_gil(const py_thread_state *state)
+{
+	if (pa_load_relaxed(&python.gil_where) || python.gil_looks == GIL_LOOKS)
+		return true;
+	python.gil_looks++;
+	pa_store_relaxed(&python.gil_where, pa_state_find_gil(state->interpreter, state));
+	return false;
+}
+
 static struct pa_heap *heap_by_state(struct pa_heap *heap)
 {
 	static __thread struct {
@@ -128,6 +142,7 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 	} last;
 	py_thread_state *state = python.current_state();
 
+	pa_heap_wait_for_claim(heap);
 	if (!state) {
 		heap = usable_main_heap(heap);
 		if (!heap || !is_outside_of_life(heap))
@@ -139,8 +154,9 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 	const void *interpreter = PyThreadState_GetInterpreter(state);
 	if (interpreter == PyInterpreterState_Main()) {
 		heap = usable_main_heap(heap);
-		if (heap && state->interpreter == interpreter)
-			heap->interpreter = interpreter; /* from now on the fast path knows it */
+		if (heap && state->interpreter == interpreter && has_looked_for_gil(state))
+			pa_store_relaxed(&heap->gil_state,
+					 interpreter); /* the fast path knows it now */
 		return heap;
 	}
 	if (last.interpreter != interpreter || last.heap->state == PA_HEAP_QUARANTINED) {
@@ -221,14 +237,16 @@ PA_INLINE bool owns_by_state(const struct pa_heap *heap)
 {
 	const py_thread_state *state = pa_state_of_thread(pa_load_relaxed(&python.state_where));
 
-	return PA_LIKELY(state != NULL) && PA_LIKELY(state->interpreter == heap->interpreter);
+	return PA_LIKELY(state != NULL) &&
+	       PA_LIKELY(state->interpreter == pa_load_relaxed(&heap->gil_state));
 }
 
 PA_INLINE bool owns_by_state_called(const struct pa_heap *heap)
 {
 	const py_thread_state *state = python.current_state();
 
-	return PA_LIKELY(state != NULL) && PA_LIKELY(state->interpreter == heap->interpreter);
+	return PA_LIKELY(state != NULL) &&
+	       PA_LIKELY(state->interpreter == pa_load_relaxed(&heap->gil_state));
 }
 
 /*
@@ -362,9 +380,16 @@ static uintptr_t where_no_state_is(void)
 				   : (uintptr_t)&no_state;
 }
 
+/* Who calls with a state of the interpreter holds its GIL meanwhile. */
+static bool is_gil_free(void)
+{
+	return python.has_own_gils ? pa_state_is_gil_free(pa_load_relaxed(&python.gil_where))
+				   : !python.current_state();
+}
+
 /*
- * From 3.7 to 3.11 on, of an idle process: whether no thread holds the GIL.  First the fast path is
- * made to miss, for whoever comes from here on; a barrier makes that known before the state is looked
+ * Of an idle process: whether no thread holds the GIL of the heap's interpreter.  First the fast path is
+ * made to miss, for whoever comes from here on; a barrier makes that known before the GIL is looked
  * at.  So a thread that is not seen there yet sees the mark, and waits for the heap's lock.  Another
  * barrier brings what the last one has written.  One that had not seen the lock may have noted its turn
  * meanwhile, over the mark, and let go of the GIL: it would not miss when it comes again.  While CPython is
@@ -375,7 +400,7 @@ static bool is_without_gil(struct pa_heap *heap)
 	static const char nobody;
 
 	pa_store_relaxed(&heap->gil_state, &nobody);
-	return pa_os_barrier() && !python.current_state() && pa_os_barrier() &&
+	return pa_os_barrier() && is_gil_free() && pa_os_barrier() &&
 	       pa_load_relaxed(&heap->gil_state) == &nobody && Py_IsInitialized();
 }
 
@@ -383,6 +408,8 @@ static bool purge_unused(void)
 {
 	struct pa_heap *heap = python.heap;
 
+	if (python.has_own_gils && !pa_load_relaxed(&python.gil_where))
+		return false;
 	/* The first barrier of all takes the kernel milliseconds to prepare: none for anybody to wait for. */
 	return heap->state != PA_HEAP_QUARANTINED && pa_os_barrier() &&
 	       pa_heap_purge_unused(heap, is_without_gil, ARENAS_AT_ONCE);
@@ -414,8 +441,7 @@ bool pa_python_install(void)
 							       : &by_turns;
 	PyMem_SetAllocator(PY_DOMAIN_MEM, allocator);
 	PyMem_SetAllocator(PY_DOMAIN_OBJ, allocator);
-	if (!python.has_own_gils)
-		pa_idle_set_hook(purge_unused);
+	pa_idle_set_hook(purge_unused);
 	return true;
 }
 

@@ -7,6 +7,35 @@
 
 #include <string.h>
 
+/* As far as 3.12 and 3.13 have it. */
+struct gil {
+	unsigned long interval;
+	const void *last_holder;
+	int locked;
+};
+
+#define GIL_LEADS_IN 1024      /* bytes of the interpreter, with a pointer to its GIL, */
+#define GIL_WITHIN (16 * 1024) /* which is further on in it: it is several times as large */
+
+uintptr_t pa_state_find_gil(const void *interpreter, const void *state)
+{
+	uintptr_t start = (uintptr_t)interpreter, found = 0;
+	const uintptr_t *words = interpreter;
+
+	for (unsigned i = 0; i < GIL_LEADS_IN / sizeof *words; i++) {
+		if (words[i] % sizeof *words != 0 || words[i] < start ||
+		    words[i] - start > GIL_WITHIN - sizeof(struct gil))
+			continue;
+		const struct gil *gil = (const struct gil *)words[i];
+		if (gil->last_holder != state || gil->locked != 1)
+			continue;
+		if (found && found != (uintptr_t)&gil->locked)
+			return 0;
+		found = (uintptr_t)&gil->locked;
+	}
+	return found;
+}
+
 #ifdef __x86_64__
 
 struct code {

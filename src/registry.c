@@ -306,6 +306,7 @@ static void quarantine(struct pa_heap *heap)
 {
 	heap->state = PA_HEAP_QUARANTINED;
 	heap->interpreter = NULL;
+	pa_store_relaxed(&heap->gil_state, NULL);
 	pa_store_relaxed(&heap->thread, 0);
 	pa_reserve_add((struct pa_reserve_change){
 		.dirty = -heap->dirty_units }); /* nobody will ever give that back */

@@ -9,6 +9,9 @@
  * which empties at any time, at a barrier, and before the GIL is let go.  All else is sequentially
  * consistent.
  *
+ * With OWN_GILS, they do so as CPython 3.12 and newer: the fast path knows the interpreter of who holds the GIL, and
+ * nobody mistakes that; current is whether it is held.
+ *
  * BROKEN 1: the fast path is not made to miss.
  * BROKEN 2: the slow path does not wait for a claim.
  * BROKEN 3: the current state is looked at before the fast path is made to miss.
@@ -23,6 +26,7 @@
 #endif
 #define NOBODY 0
 #define MARK 255
+#define MAIN 1 /* the interpreter */
 
 #define UNLOCKED 0
 #define BY_OWNER 1
@@ -76,12 +80,18 @@ inline call_with_gil()
 {
 	state = gil_state;
 	if
+#ifdef OWN_GILS
+	:: state == MAIN
+#else
 	:: state == me && heap_thread == me
+#endif
 	:: else ->
 #if BROKEN != 2
 	   heap_lock != CLAIMED;
 #endif
-#if BROKEN == 6
+#ifdef OWN_GILS
+	   gil_state = MAIN
+#elif BROKEN == 6
 	   gil_state = me;
 	   heap_thread = me
 #else
@@ -123,7 +133,9 @@ proctype thread(byte me)
 	   od;
 	   atomic { is_buffered = false; current = NOBODY };
 	   gil = NOBODY
+#ifndef OWN_GILS
 	:: call_without_gil()
+#endif
 	od
 }
 

@@ -112,3 +112,10 @@ def test_no_claim_over_a_noted_turn(tmp_path: Path) -> None:
     program = programs.compile_c(SOURCES / "turns.c", tmp_path / "turns", "-rdynamic", "-lpthread")
     result = programs.run([program])
     assert (result.status, result.out, result.err) == (0, "done\n", ""), result
+
+
+def test_no_claim_while_the_gil_is_held(tmp_path: Path) -> None:
+    """As CPython 3.12 and newer have it; none has to be there."""
+    program = programs.compile_c(SOURCES / "gil.c", tmp_path / "gil", "-rdynamic")
+    result = programs.run([program])
+    assert (result.status, result.out, result.err) == (0, "done\n", ""), result

@@ -266,9 +266,8 @@ print(json.dumps({"base": base, "kept": kept, "settled": settled, "threads": thr
 @programs.each(programs.few_pythons())
 def test_idle_process_gives_back_between_survivors(python: Python) -> None:
     ours = measure(python, IDLE_AMONG_SURVIVORS)
-    if python.info < (3, 12):  # later ones do not tell whether somebody holds the GIL
-        survivors = 150000 // 32 * 4096
-        assert ours["settled"] < ours["base"] + survivors + 4 * MB, ours
+    survivors = 150000 // 32 * 4096
+    assert ours["settled"] < ours["base"] + survivors + 4 * MB, ours
 
 
 @programs.each(programs.few_pythons())

@@ -12,6 +12,58 @@
 
 #include <cmocka.h>
 
+/* As an interpreter looks to who searches it: words, one of which leads to the GIL further on. */
+static struct {
+	uintptr_t words[200];
+	struct {
+		unsigned long interval;
+		const void *last_holder;
+		int locked;
+	} gil, other;
+	char rest[20000];
+} interpreter;
+
+static void test_the_gil_is_found_by_who_holds_it(void **unused)
+{
+	const char state = 's', other_state = 'o';
+	(void)unused;
+
+	memset(&interpreter, 0, sizeof interpreter);
+	interpreter.words[3] = 1;
+	interpreter.words[4] = (uintptr_t)&state;
+	interpreter.words[5] = (uintptr_t)&interpreter;
+	interpreter.words[6] = UINTPTR_MAX;
+	interpreter.words[7] = (uintptr_t)&interpreter.gil + 1; /* not where one can be */
+	interpreter.gil.last_holder = &state;
+	interpreter.gil.locked = 1;
+	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
+	interpreter.words[100] = (uintptr_t)&interpreter.gil;
+	assert_ptr_equal(pa_state_find_gil(&interpreter, &state), &interpreter.gil.locked);
+	assert_false(pa_state_is_gil_free((uintptr_t)&interpreter.gil.locked));
+	/* Another's, or nobody's. */
+	assert_int_equal(pa_state_find_gil(&interpreter, &other_state), 0);
+	interpreter.gil.locked = 0;
+	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
+	assert_true(pa_state_is_gil_free((uintptr_t)&interpreter.gil.locked));
+	interpreter.gil.locked = -1; /* CPython's: there is none yet */
+	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
+	assert_false(pa_state_is_gil_free((uintptr_t)&interpreter.gil.locked));
+	/* Two that look so are none; one, found twice, is one. */
+	interpreter.gil.locked = 1;
+	interpreter.words[20] = (uintptr_t)&interpreter.gil;
+	assert_ptr_equal(pa_state_find_gil(&interpreter, &state), &interpreter.gil.locked);
+	interpreter.other = interpreter.gil;
+	interpreter.words[99] = (uintptr_t)&interpreter.other;
+	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
+	/* Too far back in it, or elsewhere. */
+	interpreter.words[99] = 0;
+	interpreter.words[20] = interpreter.words[100] = 0;
+	interpreter.words[128] = (uintptr_t)&interpreter.gil;
+	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
+	interpreter.words[127] = (uintptr_t)&interpreter.gil;
+	assert_ptr_equal(pa_state_find_gil(&interpreter, &state), &interpreter.gil.locked);
+}
+
 #ifdef __x86_64__
 
 const void *variable = "of the process";
@@ -116,6 +168,7 @@ int main(void)
 		cmocka_unit_test(test_known_shapes),
 		cmocka_unit_test(test_each_thread_has_its_own),
 		cmocka_unit_test(test_other_shapes),
+		cmocka_unit_test(test_the_gil_is_found_by_who_holds_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
@@ -131,7 +184,10 @@ static void test_other_architectures(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_other_architectures) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_other_architectures),
+		cmocka_unit_test(test_the_gil_is_found_by_who_holds_it),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
