@@ -12,7 +12,7 @@
  *     CPython asked whether the caller holds the GIL.
  *   - From 3.12 on, an interpreter may have a GIL of its own, and a thread may go from one to another.
  *     There the current thread state is thread-local, NULL without a GIL, and names its interpreter:
- *     the fast path compares that with the heap's, which is the main one.
+ *     the fast path compares that with the main one, whose heap it is.
  * Who does not hold the GIL is served from the thread's heap, as by malloc.
  */
 #include "harden.h"
@@ -52,21 +52,20 @@ extern py_thread_state *PyGILState_GetThisThreadState(void) WEAK;
 extern const void *PyThreadState_GetInterpreter(py_thread_state *state) WEAK; /* 3.9 on */
 extern const void *PyInterpreterState_Main(void) WEAK;
 
-/* [const] after install, but for the last */
+/* [const] after install, where nothing else is said */
 static struct {
 	struct pa_heap *heap; /* of the main interpreter; the context of both domains */
 	py_thread_state *(*current_state)(void);
 	bool has_own_gils;                 /* 3.12 on */
 	struct pa_state_place state_place; /* [GIL] not yet made sure of, or unknown */
-	_Atomic(uintptr_t) state_where;    /* where no state is, until that is made sure of */
-	_Atomic(uintptr_t) gil_where;      /* 3.12 on: of the main interpreter's; 0: not known */
-	unsigned gil_looks;                /* [GIL] for that, in vain */
-	struct pa_heap *replacement;       /* [GIL] of a main heap that a fork left half changed */
+	_Atomic(uintptr_t) state_where;    /* [atomic] where no state is, until that is made sure of */
+	_Atomic(uintptr_t) gil_where; /* [atomic] 3.12 on: of the main interpreter's; 0: not known */
+	unsigned gil_looks;           /* [GIL] for that */
+	struct pa_heap *replacement;  /* [GIL] of a main heap that a fork left half changed */
 } python;
 
 #define ARENAS_AT_ONCE 4 /* that an idle process's heap is not to be had for */
-#define GIL_LOOKS \
-	1000 /* until it is sure that the GIL is nowhere: the first come before there is one */
+#define GIL_LOOKS 100    /* in vain, until it is clear that the GIL will not be found */
 
 /* --- which heap a caller that is not known at once may use --- */
 
@@ -78,9 +77,10 @@ static bool is_outside_of_life(const struct pa_heap *heap)
 	return !Py_IsInitialized() && (thread == 0 || thread == pa_thread_identity());
 }
 
-/* A main heap that a fork left in the midst of a change is replaced for good. */
+/* One that is claimed, when it is not any more.  One that a fork left in the midst of a change is replaced for good. */
 static struct pa_heap *usable_main_heap(struct pa_heap *heap)
 {
+	pa_heap_wait_for_claim(heap);
 	if (PA_LIKELY(heap->state != PA_HEAP_QUARANTINED))
 		return heap;
 	if (!python.replacement || python.replacement->state == PA_HEAP_QUARANTINED)
@@ -112,7 +112,6 @@ static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 {
 	py_thread_state *state = python.current_state();
 
-	pa_heap_wait_for_claim(heap);
 	heap = usable_main_heap(heap);
 	if (!heap)
 		return NULL;
@@ -124,14 +123,16 @@ static struct pa_heap *heap_by_turns(struct pa_heap *heap)
 	return NULL;
 }
 
-/* Whether it is known where the main interpreter's GIL is, or that it will not be. */
-static bool has_looked_for_gil(const py_thread_state *state)
+/* Of the main interpreter; who calls with a state of it holds its GIL meanwhile. */
+static void look_for_gil(const py_thread_state *state)
 {
-	if (pa_load_relaxed(&python.gil_where) || python.gil_looks == GIL_LOOKS)
-		return true;
 	python.gil_looks++;
 	pa_store_relaxed(&python.gil_where, pa_state_find_gil(state->interpreter, state));
-	return false;
+}
+
+static bool may_find_gil(void)
+{
+	return !pa_load_relaxed(&python.gil_where) && python.gil_looks < GIL_LOOKS;
 }
 
 static struct pa_heap *heap_by_state(struct pa_heap *heap)
@@ -142,7 +143,6 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 	} last;
 	py_thread_state *state = python.current_state();
 
-	pa_heap_wait_for_claim(heap);
 	if (!state) {
 		heap = usable_main_heap(heap);
 		if (!heap || !is_outside_of_life(heap))
@@ -154,7 +154,11 @@ static struct pa_heap *heap_by_state(struct pa_heap *heap)
 	const void *interpreter = PyThreadState_GetInterpreter(state);
 	if (interpreter == PyInterpreterState_Main()) {
 		heap = usable_main_heap(heap);
-		if (heap && state->interpreter == interpreter && has_looked_for_gil(state))
+		if (!heap || state->interpreter != interpreter)
+			return heap;
+		if (may_find_gil())
+			look_for_gil(state);
+		if (!may_find_gil())
 			pa_store_relaxed(&heap->gil_state,
 					 interpreter); /* the fast path knows it now */
 		return heap;
@@ -380,7 +384,6 @@ static uintptr_t where_no_state_is(void)
 				   : (uintptr_t)&no_state;
 }
 
-/* Who calls with a state of the interpreter holds its GIL meanwhile. */
 static bool is_gil_free(void)
 {
 	return python.has_own_gils ? pa_state_is_gil_free(pa_load_relaxed(&python.gil_where))
@@ -392,8 +395,8 @@ static bool is_gil_free(void)
  * made to miss, for whoever comes from here on; a barrier makes that known before the GIL is looked
  * at.  So a thread that is not seen there yet sees the mark, and waits for the heap's lock.  Another
  * barrier brings what the last one has written.  One that had not seen the lock may have noted its turn
- * meanwhile, over the mark, and let go of the GIL: it would not miss when it comes again.  While CPython is
- * being ended, it is not initialized any more before the state goes.
+ * (or its interpreter) meanwhile, over the mark, and let go of the GIL: it would not miss when it comes
+ * again.  While CPython is being ended, it is not initialized any more before the state goes.
  */
 static bool is_without_gil(struct pa_heap *heap)
 {

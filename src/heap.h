@@ -111,9 +111,9 @@ struct pa_heap {
 	uint64_t searched_frees;         /* [owner] remote_frees when dead units were looked for, */
 	uint64_t search_again_frees;     /* [owner] and when it is worth it to do so again */
 	struct pa_large_seen large_seen; /* [owner] what it resized last */
-	_Atomic(const void *) gil_state; /* what CPython's state is compared with: see python.c */
+	_Atomic(const void *) gil_state; /* CPython's, or its interpreter: see python.c */
 	_Atomic(uintptr_t) thread; /* whose heap it is, or which came last: see malloc.c and python.c */
-	const void *interpreter;   /* [lock: life] CPython's, of an interpreter heap */
+	const void *interpreter;   /* [lock: life] CPython's, of a sub-interpreter's heap */
 	struct pa_heap *next;      /* [lock: life] of all heaps, in order of id */
 	struct pa_heap *next_abandoned;   /* [lock: life] */
 	uint64_t stamp;                   /* [lock: life] when it was put among the abandoned */

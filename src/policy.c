@@ -4,6 +4,8 @@
  */
 #include "policy.h"
 
+#define WHOLE UINT64_C(4096) /* of which a share is told */
+
 static uint64_t cap_units(const struct pa_policy_input *input)
 {
 	return pa_max(PA_POLICY_CAP_UNITS, input->live_units / PA_POLICY_CAP_SHARE);
@@ -144,10 +146,10 @@ bool pa_policy_weigh_peak(struct pa_policy *policy, const struct pa_policy_input
 	uint64_t cpu_ns = less(input->cpu_ns, policy->peak_cpu_ns); /* a forked child's begins anew */
 	uint64_t gain_units = pa_min(policy->limit_units, input->peak_units);
 	uint64_t most_units = pa_min(PA_POLICY_PEAK_TIMES * gain_units, PA_POLICY_PEAK_UNITS);
-	uint64_t gain_256ths = 256 * gain_units / pa_max(input->peak_units, 1);
+	uint64_t gain_share = WHOLE * gain_units / pa_max(input->peak_units, 1);
 
 	policy->peak_cpu_ns = input->cpu_ns;
-	policy->peak_ns = less(policy->peak_ns, cpu_ns / (256 * PA_POLICY_PEAK_SHARE) * gain_256ths);
+	policy->peak_ns = less(policy->peak_ns, cpu_ns / PA_POLICY_PEAK_SHARE * gain_share / WHOLE);
 	excuse(policy, input, input->kept_to_units - policy->kept_to_units);
 	policy->kept_to_units = input->kept_to_units;
 	return policy->peak_ns > most_units * unit_ns(input);

@@ -263,7 +263,7 @@ print(json.dumps({"base": base, "kept": kept, "settled": settled, "threads": thr
 """
 
 
-@programs.each(programs.few_pythons())
+@programs.each(programs.served_pythons())
 def test_idle_process_gives_back_between_survivors(python: Python) -> None:
     ours = measure(python, IDLE_AMONG_SURVIVORS)
     survivors = 150000 // 32 * 4096

@@ -1738,12 +1738,14 @@ static void fork_within_a_claim(void)
 	int status;
 	void *p = pa_allocate(heap, 100);
 
+	pa_store_relaxed(&heap->gil_state, &status); /* what a fast path may know it by */
 	pa_store_relaxed(&heap->lock, PA_HEAP_CLAIMED);
 	pid_t child = fork();
 	if (child == 0) {
 		pa_heap_unlock_lost();
 		pa_heap_after_fork_child(NULL);
-		if (heap->state != PA_HEAP_QUARANTINED || pa_load_relaxed(&heap->lock))
+		if (heap->state != PA_HEAP_QUARANTINED || pa_load_relaxed(&heap->lock) ||
+		    pa_load_relaxed(&heap->gil_state))
 			_exit(1);
 		struct pa_heap *other = pa_heap_acquire(PA_HEAP_THREAD);
 		release(other, p); /* lost, but no harm */

@@ -15,8 +15,7 @@
 #include "dice.h"
 #include "policy.h"
 
-#define US UINT64_C(1000)
-#define MS (1000 * US)
+#define MS UINT64_C(1000000)
 #define S (1000 * MS)
 #define BASE_UNITS 100000u /* live at the lowest */
 
@@ -395,7 +394,7 @@ static void test_the_peak_is_kept_to_while_it_costs_little(void **state)
 	uint64_t unit_takes_ns = PA_POLICY_PEAK_SHARE * input.unit_ns * 4096 / PA_POLICY_FLOOR_UNITS;
 	input.cpu_ns += unit_takes_ns / 2;
 	assert_true(pa_policy_weigh_peak(&policy, &input));
-	input.cpu_ns += unit_takes_ns / 2 + US;
+	input.cpu_ns += unit_takes_ns / 2;
 	assert_false(pa_policy_weigh_peak(&policy, &input));
 	/* but does not add up beforehand. */
 	input.cpu_ns += 1000 * S;
@@ -411,7 +410,7 @@ static void test_the_peak_is_kept_to_while_it_costs_little(void **state)
 	/* A forked child's time begins anew, and is no time that went by. */
 	input.cpu_ns = 0;
 	assert_true(pa_policy_weigh_peak(&policy, &input));
-	input.cpu_ns += PA_POLICY_PEAK_SHARE * (input.unit_ns + US);
+	input.cpu_ns += PA_POLICY_PEAK_SHARE * input.unit_ns;
 	assert_false(pa_policy_weigh_peak(&policy, &input));
 	/* Where the cost of a page is not known, it is taken to be what it usually is. */
 	pa_policy_init(&policy, &by_itself);

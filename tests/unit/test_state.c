@@ -12,15 +12,18 @@
 
 #include <cmocka.h>
 
+struct gil {
+	unsigned long interval;
+	const void *last_holder;
+	int locked;
+};
+
 /* As an interpreter looks to who searches it: words, one of which leads to the GIL further on. */
 static struct {
 	uintptr_t words[200];
-	struct {
-		unsigned long interval;
-		const void *last_holder;
-		int locked;
-	} gil, other;
-	char rest[20000];
+	struct gil gil, other;
+	char rest[17 * 1024];
+	struct gil beyond;
 } interpreter;
 
 static void test_the_gil_is_found_by_who_holds_it(void **unused)
@@ -33,7 +36,6 @@ static void test_the_gil_is_found_by_who_holds_it(void **unused)
 	interpreter.words[4] = (uintptr_t)&state;
 	interpreter.words[5] = (uintptr_t)&interpreter;
 	interpreter.words[6] = UINTPTR_MAX;
-	interpreter.words[7] = (uintptr_t)&interpreter.gil + 1; /* not where one can be */
 	interpreter.gil.last_holder = &state;
 	interpreter.gil.locked = 1;
 	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
@@ -55,8 +57,12 @@ static void test_the_gil_is_found_by_who_holds_it(void **unused)
 	interpreter.other = interpreter.gil;
 	interpreter.words[99] = (uintptr_t)&interpreter.other;
 	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);
-	/* Too far back in it, or elsewhere. */
-	interpreter.words[99] = 0;
+	/* Too far on in it, or elsewhere; or what leads there is. */
+	static struct gil elsewhere;
+	elsewhere = interpreter.beyond = interpreter.gil;
+	interpreter.words[99] = (uintptr_t)&elsewhere;
+	interpreter.words[98] = (uintptr_t)&interpreter.beyond;
+	assert_ptr_equal(pa_state_find_gil(&interpreter, &state), &interpreter.gil.locked);
 	interpreter.words[20] = interpreter.words[100] = 0;
 	interpreter.words[128] = (uintptr_t)&interpreter.gil;
 	assert_int_equal(pa_state_find_gil(&interpreter, &state), 0);

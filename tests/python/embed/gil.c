@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the library asks of CPython 3.12, and no more: so that it can be seen when it claims an idle heap.  Not while
- * a thread holds the GIL and does nothing; but when nobody does.  Prints "done".
+ * a thread holds the GIL and does nothing; but when nobody does, and then who takes the GIL meanwhile has to
+ * wait.  Prints "done".
  */
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -38,7 +39,7 @@ static struct state state = { .interpreter = &interpreter };
 static struct allocator object;
 static _Thread_local struct state *current;
 static _Thread_local bool is_ours;
-static atomic_bool is_claimed;
+static atomic_bool is_claimed, is_claim_ending;
 
 const char *Py_GetVersion(void)
 {
@@ -46,8 +47,10 @@ const char *Py_GetVersion(void)
 }
 int Py_IsInitialized(void)
 {
-	if (!is_ours)
-		atomic_store(&is_claimed, true);
+	if (!is_ours && !atomic_exchange(&is_claimed, true)) { /* asked last, when it is claimed */
+		usleep(100000);
+		atomic_store(&is_claim_ending, true);
+	}
 	return 1;
 }
 void PyMem_SetAllocator(int domain, struct allocator *allocator)
@@ -82,7 +85,7 @@ static void drop_gil(void)
 }
 
 #define SWING 60000
-static void *swing[SWING];
+static void *swing[SWING], *few[3];
 
 /* A habit, for which a reserve is kept; then nothing, for longer than it takes to be idle.  Whether it was claimed. */
 static bool is_claimed_after_habit(bool is_held)
@@ -107,10 +110,17 @@ int main(void)
 	interpreter.own_gil.interval = 5000;
 	take_gil();
 	bool is_claimed_when_held = is_claimed_after_habit(true);
+	for (int i = 0; i < 3; i++) /* so that the next has a block at once, without the heap's lock */
+		few[i] = object.malloc(object.context, 40);
+	object.free(object.context, few[1]);
 	bool is_claimed_when_free = is_claimed_after_habit(false);
-	puts(is_claimed_when_held   ? "claimed while held"
-	     : is_claimed_when_free ? "done"
-				    : "never claimed");
+	take_gil();
+	few[1] = object.malloc(object.context, 40);
+	bool has_waited = atomic_load(&is_claim_ending);
+	puts(is_claimed_when_held    ? "claimed while held"
+	     : !is_claimed_when_free ? "never claimed"
+	     : !has_waited           ? "entered while claimed"
+				     : "done");
 	fflush(stdout);
 	_exit(0);
 }
