@@ -575,7 +575,8 @@ static void check_nothing_is_lost(void)
 			(unsigned long long)stats->live_bytes);
 	uint64_t known = (stats->arenas_made - stats->arenas_released) * MIB + stats->large_bytes +
 			 stats->cached_bytes + stats->record_bytes;
-	uint64_t rest = 64 * KIB;             /* of the chunk of records */
+	uint64_t rest = 64 * KIB;             /* of the chunk of records, */
+	rest += 16 * KIB;                     /* and of one before, with no room for a heap */
 	rest += 9 * page_bytes();             /* that which forks wipe; guards in front of records */
 	rest += plan->mode == HUGE ? MIB : 0; /* half of a huge page, for the next arena */
 	uint64_t mapped = ledger_bytes();

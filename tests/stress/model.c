@@ -391,7 +391,9 @@ static void ask(struct worker *worker)
 		CHECK(worker, CALL(posix_memalign)(&block, 24, 8) == EINVAL && block == worker, "24");
 		break;
 	case 3:
+#ifndef ENGINE_LINKED /* else it is glibc's, which does not survive that another thread makes its first block */
 		CHECK(worker, mallinfo2().uordblks < (size_t)1 << 40, "mallinfo2");
+#endif
 		break;
 	case 4:
 		if (random_below(&worker->random, 100) == 0)
