@@ -10,13 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct allocator {
-	void *context;
-	void *(*malloc)(void *context, size_t bytes);
-	void *(*calloc)(void *context, size_t count, size_t each);
-	void *(*realloc)(void *context, void *p, size_t bytes);
-	void (*free)(void *context, void *p);
-};
+#include "none.h"
 
 struct state {
 	struct state *previous, *next;
@@ -36,7 +30,6 @@ static struct {
 } interpreter;
 
 static struct state state = { .interpreter = &interpreter };
-static struct allocator object;
 static _Thread_local struct state *current;
 static _Thread_local bool is_ours;
 static atomic_bool is_claimed, is_claim_ending;
@@ -52,11 +45,6 @@ int Py_IsInitialized(void)
 		atomic_store(&is_claim_ending, true);
 	}
 	return 1;
-}
-void PyMem_SetAllocator(int domain, struct allocator *allocator)
-{
-	(void)domain;
-	object = *allocator;
 }
 void *_PyThreadState_UncheckedGet(void)
 {
@@ -84,18 +72,10 @@ static void drop_gil(void)
 	atomic_store(&interpreter.own_gil.locked, 0);
 }
 
-#define SWING 60000
-static void *swing[SWING], *few[3];
-
 /* A habit, for which a reserve is kept; then nothing, for longer than it takes to be idle.  Whether it was claimed. */
 static bool is_claimed_after_habit(bool is_held)
 {
-	for (int turn = 0; turn < 200; turn++) {
-		for (int i = 0; i < SWING; i++)
-			swing[i] = memset(object.malloc(object.context, 64), 1, 64);
-		for (int i = 0; i < SWING; i++)
-			object.free(object.context, swing[i]);
-	}
+	have_a_habit();
 	if (!is_held)
 		drop_gil();
 	for (int i = 0; i < 300 && !atomic_load(&is_claimed); i++)
@@ -110,12 +90,10 @@ int main(void)
 	interpreter.own_gil.interval = 5000;
 	take_gil();
 	bool is_claimed_when_held = is_claimed_after_habit(true);
-	for (int i = 0; i < 3; i++) /* so that the next has a block at once, without the heap's lock */
-		few[i] = object.malloc(object.context, 40);
-	object.free(object.context, few[1]);
+	leave_a_block();
 	bool is_claimed_when_free = is_claimed_after_habit(false);
 	take_gil();
-	few[1] = object.malloc(object.context, 40);
+	object.malloc(object.context, 40);
 	bool has_waited = atomic_load(&is_claim_ending);
 	puts(is_claimed_when_held    ? "claimed while held"
 	     : !is_claimed_when_free ? "never claimed"

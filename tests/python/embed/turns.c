@@ -13,15 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-struct allocator {
-	void *context;
-	void *(*malloc)(void *context, size_t bytes);
-	void *(*calloc)(void *context, size_t count, size_t each);
-	void *(*realloc)(void *context, void *p, size_t bytes);
-	void (*free)(void *context, void *p);
-};
+#include "none.h"
 
-static struct allocator object;
 static _Atomic(void *) current;
 static _Thread_local char own;
 static _Thread_local bool is_ours, is_held;
@@ -46,11 +39,6 @@ int Py_IsInitialized(void)
 		atomic_store(&is_claimed, true);
 	return 1;
 }
-void PyMem_SetAllocator(int domain, struct allocator *allocator)
-{
-	(void)domain;
-	object = *allocator;
-}
 void *_PyThreadState_UncheckedGet(void)
 {
 	if (!is_ours && atomic_load(&is_waiting) && !atomic_load(&has_gone)) {
@@ -74,8 +62,7 @@ static void *come(void *argument)
 }
 
 #define ROWS 150000
-#define SWING 60000
-static void *rows[ROWS], *swing[SWING], *few[3];
+static void *rows[ROWS];
 
 int main(void)
 {
@@ -85,18 +72,11 @@ int main(void)
 	atomic_store(&current, &own);
 	for (int i = 0; i < ROWS; i++)
 		rows[i] = memset(object.malloc(object.context, 400), 1, 400);
-	for (int turn = 0; turn < 200; turn++) { /* a habit, for which a reserve is kept */
-		for (int i = 0; i < SWING; i++)
-			swing[i] = memset(object.malloc(object.context, 64), 1, 64);
-		for (int i = 0; i < SWING; i++)
-			object.free(object.context, swing[i]);
-	}
+	have_a_habit();
 	for (int i = 0; i < ROWS; i++)
 		if (i % 32)
 			object.free(object.context, rows[i]);
-	for (int i = 0; i < 3; i++) /* so that the next has a block at once, without the heap's lock */
-		few[i] = object.malloc(object.context, 40);
-	object.free(object.context, few[1]);
+	leave_a_block();
 	atomic_store(&current, NULL);
 	pthread_create(&thread, NULL, come, NULL);
 	for (int i = 0; i < 3000 && !atomic_load(&has_gone); i++)
